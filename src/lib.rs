@@ -1,1 +1,14 @@
-//! stub
+//! Tidegauge: streaming anomaly detection in SQL. State is tables of immutable files, every epoch
+//! is a savepoint, and the stream gives exactly what the batch query would.
+//!
+//! `use` points downward only: `cli -> runtime -> plan -> (source | state | operator | sink) ->
+//! sql`.
+
+pub mod error;
+pub mod operator;
+pub mod plan;
+pub mod runtime;
+pub mod sink;
+pub mod source;
+pub mod sql;
+pub mod state;

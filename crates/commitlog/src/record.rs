@@ -1,0 +1,226 @@
+//! The commit record: what one epoch changed, as it is written to the log.
+//!
+//! Records only *add to* and *remove from* the state that the records before them built; folding
+//! them is [`JobState::apply`](crate::JobState::apply).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::names::Epoch;
+
+/// The version of the record's form that this build writes, and the newest it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// One epoch: everything that became true at once when this was written.
+///
+/// [`Attempt::record`](crate::Attempt::record) makes one with the identity filled in; the fields
+/// marked *by the log* are filled in by [`CommitLog::commit`](crate::CommitLog::commit).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CommitRecord {
+    /// See [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// The epoch's number.
+    pub epoch: Epoch,
+    /// The coordinator's process that wrote it.
+    pub incarnation: String,
+    /// The attempt, as in the names of runs.
+    pub attempt: String,
+    /// Random per attempt: how a coordinator tells its own record from another's.
+    pub writer: String,
+    /// The writer of the record before; empty for the first. Records form a chain by it, so that
+    /// one that landed late in a slot that was collected is told from the true one. *By the log.*
+    #[serde(default)]
+    pub parent: String,
+    /// The epoch's committed clock, milliseconds since 1970: what `now()` was in it.
+    pub clock_ms: i64,
+    /// The last epoch whose files are all published: always the one before. *By the log.*
+    pub published_through: u64,
+    /// The job starts anew: progress, stages and watermarks before this record are forgotten.
+    #[serde(default)]
+    pub reset: bool,
+    /// What the job was: stage logic, state schema, versions; by a name to show when it differs.
+    #[serde(default)]
+    pub fingerprint: BTreeMap<String, String>,
+    /// What changed, by source.
+    #[serde(default)]
+    pub sources: BTreeMap<String, SourceChange>,
+    /// What changed, by stage.
+    #[serde(default)]
+    pub stages: BTreeMap<String, StageChange>,
+    /// The epoch's sink files.
+    #[serde(default)]
+    pub files: Vec<SinkFile>,
+    /// Rows written, by sink: the sums over `files`. *By the log.*
+    #[serde(default)]
+    pub rows_out: BTreeMap<String, u64>,
+    /// Segments of progress and of sink files that were written with this epoch. *By the log.*
+    #[serde(default)]
+    pub segments: SegmentChange,
+    /// How long each step took, milliseconds.
+    #[serde(default)]
+    pub timings_ms: BTreeMap<String, u64>,
+}
+
+/// What an epoch changed about a source.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceChange {
+    /// Files that are now processed.
+    #[serde(default)]
+    pub added: Vec<SeenFile>,
+    /// The watermark after this epoch, microseconds since 1970.
+    pub watermark_us: Option<i64>,
+    /// The latest event time so far, microseconds since 1970.
+    pub max_event_time_us: Option<i64>,
+    /// The source has been still and does not hold the watermark.
+    #[serde(default)]
+    pub idle: bool,
+    /// What became of its rows.
+    #[serde(default)]
+    pub rows: SourceRows,
+}
+
+/// A processed file, as the listing showed it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenFile {
+    /// Its key, relative to the source's location.
+    pub key: String,
+    /// Its ETag, where the store has one.
+    pub etag: Option<String>,
+    /// Its size in bytes, as stored.
+    pub size: u64,
+}
+
+/// What became of the rows of a source: `rows_in` is the sum of the others, each counted where
+/// it happened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRows {
+    /// Rows read.
+    pub rows_in: u64,
+    /// Rows that some query used.
+    pub used: u64,
+    /// Rows that every query filtered out.
+    pub filtered: u64,
+    /// Rows that came after what they belong to had closed.
+    pub late: u64,
+    /// Rows that could not be read, or whose event time cannot be right.
+    pub quarantined: u64,
+}
+
+impl SourceRows {
+    /// Whether every row is accounted for.
+    pub fn adds_up(&self) -> bool {
+        self.rows_in == self.used + self.filtered + self.late + self.quarantined
+    }
+
+    /// Adds `other` to each count.
+    pub fn add(&mut self, other: &SourceRows) {
+        self.rows_in += other.rows_in;
+        self.used += other.used;
+        self.filtered += other.filtered;
+        self.late += other.late;
+        self.quarantined += other.quarantined;
+    }
+}
+
+/// What an epoch changed about a stage.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageChange {
+    /// The watermark after this epoch, microseconds since 1970.
+    pub watermark_us: Option<i64>,
+    /// State runs that this epoch wrote and keeps.
+    #[serde(default)]
+    pub runs_added: Vec<Run>,
+    /// Paths of state runs that are no longer part of the state.
+    #[serde(default)]
+    pub runs_removed: Vec<String>,
+    /// What became of the rows that reached the stage.
+    #[serde(default)]
+    pub rows: StageRows,
+}
+
+/// What became of the rows that reached a stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageRows {
+    /// Rows that went into its state or its result.
+    pub used: u64,
+    /// Rows that the query filtered out, or that are in no window.
+    pub filtered: u64,
+    /// Rows that came after everything they belong to had closed.
+    pub late: u64,
+}
+
+impl StageRows {
+    /// Adds `other` to each count.
+    pub fn add(&mut self, other: &StageRows) {
+        self.used += other.used;
+        self.filtered += other.filtered;
+        self.late += other.late;
+    }
+}
+
+/// An immutable file of state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Relative to the job's state folder.
+    pub path: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// The start of its earliest pane, microseconds since 1970.
+    pub pane_min_us: i64,
+    /// The start of its latest pane, microseconds since 1970.
+    pub pane_max_us: i64,
+}
+
+/// A file of results. A reader of the log opens `published`, or `prepared` while that is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkFile {
+    /// The sink's name in the job.
+    pub sink: String,
+    /// Where it was written before the commit, relative to the sink's location.
+    pub prepared: String,
+    /// Its final name, relative to the sink's location.
+    pub published: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// The earliest event time in it, microseconds since 1970.
+    pub time_min_us: Option<i64>,
+    /// The latest event time in it, microseconds since 1970.
+    pub time_max_us: Option<i64>,
+}
+
+/// Segments: the parts of the state that only grow, kept out of records and checkpoints.
+///
+/// They are named by records, as runs are, and not by checkpoints alone: so what a checkpoint
+/// names follows from the log, whoever writes it and however late it arrives.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentChange {
+    /// With this epoch, everything pending went into segments.
+    #[serde(default)]
+    pub spilled: bool,
+    /// New segments of processed files.
+    #[serde(default)]
+    pub seen_added: Vec<Segment>,
+    /// Paths of segments of processed files that were merged into new ones.
+    #[serde(default)]
+    pub seen_removed: Vec<String>,
+    /// New segments of committed sink files.
+    #[serde(default)]
+    pub manifest_added: Vec<Segment>,
+    /// Paths of segments of committed sink files that were merged into new ones.
+    #[serde(default)]
+    pub manifest_removed: Vec<String>,
+}
+
+/// One immutable object that holds a part of a set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Relative to the job's state folder.
+    pub path: String,
+    /// How many members of the set it holds.
+    pub entries: u64,
+}

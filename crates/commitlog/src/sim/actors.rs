@@ -1,0 +1,455 @@
+//! Who uses the store: coordinators that run epochs, and the two kinds of readers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::ObjectStore;
+use object_store::path::Path;
+
+use super::store::SimStore;
+use super::truth::{JOB, SINKS, SOURCE, STAGE, STATE, decode_rows, encode_rows, sink_path};
+use super::world::{START_MS, World};
+use crate::attempt::Attempt;
+use crate::clock::{Clock, VirtualClock};
+use crate::error::{ErrorKind, Result};
+use crate::log::{CommitLog, CommitOutcome};
+use crate::names::{self, PREPARED};
+use crate::publish::PublishOutcome;
+use crate::reader::LogReader;
+use crate::record::{
+    CommitRecord, Epoch, Run, SeenFile, SinkFile, SourceChange, SourceRows, StageChange,
+};
+use crate::settings::LogSettings;
+use crate::storage::Storage;
+
+/// Inputs arrive one by one, this far apart.
+const INPUT_EVERY_MS: i64 = 120;
+pub(super) const INPUTS: u64 = 70;
+
+/// Why a coordinator ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Another has taken over.
+    Stopped,
+    /// Storage failed it: a supervisor would start it again.
+    Failed,
+    /// Everything is processed.
+    Done,
+}
+
+fn storage(store: &SimStore, place: &str) -> Storage {
+    let store: Arc<dyn ObjectStore> = Arc::new(store.clone());
+    Storage::from_parts(store, Path::parse(place).unwrap())
+}
+
+fn is_expected(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Unavailable | ErrorKind::Fenced)
+}
+
+/// One coordinator process, from its start to its end.
+pub(super) async fn coordinate(store: SimStore, settings: LogSettings, seed: u64) -> End {
+    let world = Arc::clone(&store.world);
+    let who = store.who.clone();
+    match (Coordinator::start(store, settings, seed)).await {
+        Ok(mut coordinator) => match coordinator.run().await {
+            Ok(end) => end,
+            Err(error) if is_expected(error.kind()) => End::Failed,
+            Err(error) => {
+                world.violate(format!("{who}: {:?}: {error}", error.kind()));
+                End::Failed
+            }
+        },
+        Err(error) => {
+            if !is_expected(error.kind()) {
+                world.violate(format!("{who} cannot start: {:?}: {error}", error.kind()));
+            }
+            End::Failed
+        }
+    }
+}
+
+struct Coordinator {
+    world: Arc<World>,
+    who: String,
+    log: CommitLog,
+    state: Storage,
+    sinks: BTreeMap<String, Storage>,
+}
+
+impl Coordinator {
+    async fn start(store: SimStore, settings: LogSettings, seed: u64) -> Result<Coordinator> {
+        let state = storage(&store, STATE);
+        let sinks: BTreeMap<String, Storage> = SINKS
+            .iter()
+            .map(|sink| ((*sink).to_owned(), storage(&store, &sink_path(sink, ""))))
+            .collect();
+        // Clocks of machines differ.
+        let skew_ms = seed as i64 % 400;
+        let now_ms = store.world.now_ms();
+        let clock: Arc<dyn Clock> = Arc::new(VirtualClock::starting_at(now_ms + skew_ms));
+        let log = CommitLog::open(state.clone(), sinks.clone(), settings, clock, seed).await?;
+        let coordinator = Coordinator {
+            world: Arc::clone(&store.world),
+            who: store.who.clone(),
+            log,
+            state,
+            sinks,
+        };
+        coordinator.check_state();
+        Ok(coordinator)
+    }
+
+    fn check_state(&self) {
+        self.world
+            .with(|inner, _| inner.truth.check_state(&self.who, self.log.state()));
+    }
+
+    async fn run(&mut self) -> Result<End> {
+        while !self.world.is_broken() {
+            let is_hasty = self.world.roll(4) == 0;
+            match self.log.publish().await {
+                Ok(PublishOutcome::Published { .. }) => {}
+                Ok(PublishOutcome::Fenced) => return Ok(End::Stopped),
+                Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
+                // To go on all the same must be refused.
+                Err(_) if is_hasty => {}
+                Err(_) => {
+                    self.world.sleep_up_to(200).await;
+                    continue;
+                }
+            }
+            match self.log.maintain().await {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Unavailable => {}
+                Err(error) => return Err(error),
+            }
+            if let Some(end) = self.epoch().await? {
+                return Ok(end);
+            }
+        }
+        Ok(End::Done)
+    }
+
+    async fn epoch(&mut self) -> Result<Option<End>> {
+        let inputs = self.discover();
+        if inputs.is_empty() {
+            let head = self.log.state().head();
+            let is_all = self.log.state().seen.len() as u64 == INPUTS;
+            if is_all && self.log.state().published_through == head {
+                return Ok(Some(End::Done));
+            }
+            self.world.sleep_up_to(300).await;
+            return Ok(None);
+        }
+        let mut attempt = self.log.begin();
+        let mut record = match self.process(&attempt, &inputs).await {
+            Ok(record) => record,
+            // The next round tries again; what was written is garbage.
+            Err(_) => return Ok(None),
+        };
+        loop {
+            match self.commit(&attempt, &record).await {
+                Ok(Some(next)) => return Ok(next),
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Unavailable => {}
+                Err(error) => return Err(error),
+            }
+            self.world.note(&self.who, "unknown");
+            self.world.sleep_up_to(100).await;
+            match self.world.roll(4) {
+                0 => return Ok(Some(End::Failed)),
+                1 => {}
+                2 => return Ok(None),
+                // A new attempt at the same epoch, with whatever is new by now.
+                _ => {
+                    let inputs = self.discover();
+                    attempt = self.log.begin();
+                    record = match self.process(&attempt, &inputs).await {
+                        Ok(record) => record,
+                        Err(_) => return Ok(None),
+                    };
+                }
+            }
+        }
+    }
+
+    /// `Some(next)`: the epoch's attempt is over, and `next` says whether the coordinator is too.
+    async fn commit(
+        &mut self,
+        attempt: &Attempt,
+        record: &CommitRecord,
+    ) -> Result<Option<Option<End>>> {
+        let is_unpublished = self.log.state().published_through < self.log.state().head();
+        let outcome = match self.log.commit(attempt, record.clone()).await {
+            Err(error) if error.kind() == ErrorKind::Bug && is_unpublished => {
+                self.world.note(&self.who, "refused");
+                self.discard(attempt, record).await?;
+                return Ok(Some(None));
+            }
+            outcome => outcome?,
+        };
+        Ok(match outcome {
+            CommitOutcome::Committed => {
+                self.world.note(&self.who, "committed");
+                self.check_state();
+                Some(None)
+            }
+            CommitOutcome::Earlier => {
+                self.world.note(&self.who, "earlier");
+                self.check_state();
+                self.discard(attempt, record).await?;
+                Some(None)
+            }
+            CommitOutcome::Abandoned => {
+                self.world.note(&self.who, "abandoned");
+                self.discard(attempt, record).await?;
+                Some(None)
+            }
+            CommitOutcome::Lost { .. } => {
+                self.world.note(&self.who, "lost");
+                self.discard(attempt, record).await?;
+                Some(Some(End::Stopped))
+            }
+            CommitOutcome::Fenced => {
+                self.world.note(&self.who, "fenced");
+                Some(Some(End::Stopped))
+            }
+        })
+    }
+
+    async fn discard(&mut self, attempt: &Attempt, record: &CommitRecord) -> Result<()> {
+        match self.log.discard(attempt, record).await {
+            Err(error) if error.kind() == ErrorKind::Unavailable => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Up to three inputs that are there and not processed.
+    fn discover(&self) -> Vec<u64> {
+        let arrived = (self.world.now_ms() - START_MS) / INPUT_EVERY_MS;
+        let seen = &self.log.state().seen;
+        let take = self.world.roll(3) as usize + 1;
+        (0..INPUTS)
+            .filter(|input| (*input as i64) < arrived)
+            .filter(|input| !seen.contains(SOURCE, &input.to_string(), None, *input))
+            .take(take)
+            .collect()
+    }
+
+    /// Writes the inputs' rows into a sink file each and into a run; merges runs now and then.
+    async fn process(&self, attempt: &Attempt, inputs: &[u64]) -> Result<CommitRecord> {
+        let mut record = attempt.record();
+        let mut source = SourceChange::default();
+        for (n, input) in inputs.iter().enumerate() {
+            let file = self.write_file(attempt, n as u32, *input).await?;
+            record.files.push(file);
+            source.added.push(SeenFile {
+                key: input.to_string(),
+                etag: None,
+                size: *input,
+            });
+        }
+        source.rows = SourceRows {
+            rows_in: inputs.len() as u64,
+            used: inputs.len() as u64,
+            ..SourceRows::default()
+        };
+        record.sources.insert(SOURCE.to_owned(), source);
+        let stage = self.write_run(attempt, inputs).await?;
+        record.stages.insert(STAGE.to_owned(), stage);
+        Ok(record)
+    }
+
+    async fn write_file(&self, attempt: &Attempt, n: u32, input: u64) -> Result<SinkFile> {
+        let sink = SINKS[input as usize % SINKS.len()];
+        let folder = names::partition_folder(&[("k", Some(&format!("{}/x", input % 3)))]);
+        let file = SinkFile {
+            sink: sink.to_owned(),
+            prepared: attempt.prepared_path(n),
+            published: attempt.published_path(&folder, n, "parquet"),
+            rows: 1,
+            ..SinkFile::default()
+        };
+        let bytes = encode_rows(&[input]);
+        self.write(&self.sinks[sink], &file.prepared, bytes).await?;
+        Ok(file)
+    }
+
+    async fn write_run(&self, attempt: &Attempt, inputs: &[u64]) -> Result<StageChange> {
+        let live = self.log.state().stages.get(STAGE);
+        let live = live.map_or(&[][..], |stage| stage.runs.as_slice());
+        let mut rows = inputs.to_vec();
+        let mut change = StageChange::default();
+        if live.len() > 2 && self.world.roll(2) == 0 {
+            for run in live.iter().take(3) {
+                // Gone: collected under a coordinator that others have left behind.
+                let Some(bytes) = self.state.get(&run.path).await? else {
+                    return Err(crate::Error::unavailable("a run is gone"));
+                };
+                rows.extend(decode_rows(&bytes));
+                change.runs_removed.push(run.path.clone());
+            }
+        }
+        let path = attempt.run_path(STAGE, "0");
+        self.write(&self.state, &path, encode_rows(&rows)).await?;
+        change.runs_added.push(Run {
+            path,
+            rows: rows.len() as u64,
+            ..Run::default()
+        });
+        Ok(change)
+    }
+
+    async fn write(&self, storage: &Storage, path: &str, bytes: Bytes) -> Result<()> {
+        let first = storage.write(path, bytes.clone()).await;
+        match first {
+            Ok(()) => Ok(()),
+            Err(_) => storage.write(path, bytes).await,
+        }
+    }
+}
+
+/// Lists the sinks at random moments, as a query engine does that knows nothing of the log.
+pub(super) async fn list_sinks(store: SimStore) {
+    let world = Arc::clone(&store.world);
+    while !world.is_broken() && !world.with(|inner, _| inner.is_calm) {
+        world.sleep_up_to(2_000).await;
+        let mut rows = BTreeMap::new();
+        for sink in SINKS {
+            let storage = storage(&store, &sink_path(sink, ""));
+            let Ok(found) = storage.list("").await else {
+                continue;
+            };
+            for meta in found {
+                if meta.location.as_ref().contains(PREPARED) {
+                    continue;
+                }
+                let path = storage.relative(&meta.location).unwrap_or_default();
+                match storage.get(&path).await {
+                    Ok(Some(bytes)) => {
+                        for row in decode_rows(&bytes) {
+                            *rows.entry(row).or_insert(0) += 1;
+                        }
+                    }
+                    Ok(None) => world.violate(format!("{path} was listed and is gone")),
+                    Err(_) => {}
+                }
+            }
+        }
+        world.with(|inner, _| {
+            for (row, times) in rows {
+                if times > 1 {
+                    inner
+                        .truth
+                        .violate(format!("a lister sees row {row} {times} times"));
+                }
+                if !inner.truth.rows.contains(&row) {
+                    inner
+                        .truth
+                        .violate(format!("a lister sees row {row}, uncommitted"));
+                }
+            }
+        });
+    }
+}
+
+/// Reads the log at random moments: it must show a whole prefix of the epochs.
+pub(super) async fn read_log(store: SimStore) {
+    let world = Arc::clone(&store.world);
+    let reader = LogReader::new(storage(&store, STATE));
+    while !world.is_broken() && !world.with(|inner, _| inner.is_calm) {
+        world.sleep_up_to(2_000).await;
+        check_committed(&world, &reader).await;
+        check_retained(&world, &reader).await;
+    }
+}
+
+pub(super) async fn check_committed(world: &World, reader: &LogReader) {
+    let before = world.with(|inner, _| inner.truth.head());
+    let found = match reader.committed().await {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::Unavailable => return,
+        Err(error) => return world.violate(format!("log reader: {:?}: {error}", error.kind())),
+    };
+    world.with(|inner, _| {
+        let truth = &mut inner.truth;
+        let last = found.last().map_or(0, |(epoch, _)| epoch.0);
+        if last < before || last > truth.head() {
+            let head = truth.head();
+            truth.violate(format!(
+                "log reader sees epoch {last}, not {before} to {head}"
+            ));
+        }
+        let real: Vec<&SinkFile> = truth
+            .decided
+            .iter()
+            .take(last as usize)
+            .flat_map(|decided| &decided.files)
+            .collect();
+        if !real.iter().copied().eq(found.iter().map(|(_, file)| file)) {
+            truth.violate(format!("log reader sees other files up to epoch {last}"));
+        }
+        for (_, file) in &found {
+            let places = [&file.prepared, &file.published].map(|p| sink_path(&file.sink, p));
+            if !places.iter().any(|place| inner.objects.contains_key(place)) {
+                truth.violate(format!("{} is committed and nowhere", file.published));
+            }
+        }
+    });
+}
+
+/// The state at a retained epoch can be opened, whatever is being collected.
+pub(super) async fn check_retained(world: &World, reader: &LogReader) {
+    let retained = world.with(|inner, _| inner.truth.retained());
+    if *retained.end() == 0 {
+        return;
+    }
+    let count = retained.end() - retained.start() + 1;
+    let epoch = Epoch(retained.start() + world.roll(count));
+    let found = reader.state_at(epoch).await;
+    world.with(|inner, _| {
+        let truth = &mut inner.truth;
+        match found {
+            Ok(state) => {
+                truth.check_state("log reader", &state);
+                let missing = state
+                    .paths()
+                    .find(|path| !inner.objects.contains_key(&format!("{STATE}/{path}")));
+                if let Some(path) = missing
+                    && truth.retained().contains(&epoch.0)
+                {
+                    truth.violate(format!("epoch {epoch} is retained, its {path} is gone"));
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Unavailable => {}
+            Err(error) if truth.retained().contains(&epoch.0) => {
+                truth.violate(format!(
+                    "epoch {epoch} is retained: {:?}: {error}",
+                    error.kind()
+                ));
+            }
+            Err(_) => {}
+        }
+    });
+}
+
+/// Waits, in virtual time.
+pub(super) async fn sleep_ms(ms: u64) {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+/// Settings so small that everything happens within a few epochs.
+pub(super) fn settings(seed: u64) -> LogSettings {
+    LogSettings {
+        checkpoint_every: 1 + seed % 3,
+        retain_epochs: 1 + seed % 4,
+        grace: Duration::from_millis([300, 1_500, 4_000][seed as usize % 3]),
+        put_retries: 2,
+        backoff: Duration::from_millis(5),
+        backoff_max: Duration::from_millis(40),
+        publish_parallel: 2,
+        ..LogSettings::new(JOB)
+    }
+}

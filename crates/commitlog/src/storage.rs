@@ -1,0 +1,301 @@
+//! One place to keep objects: a local folder, an S3 prefix, or a simulated store.
+//!
+//! It hides what differs between them: local folders are synced and renamed into, S3 has
+//! multipart uploads and copies on its side. It knows nothing of epochs.
+
+mod local;
+mod s3;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{
+    Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, WriteMultipart,
+};
+
+use crate::error::{Error, Result};
+
+/// Objects above this size are uploaded in parts of this size.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+const PARTS_IN_FLIGHT: usize = 8;
+
+/// What became of a create-only write that the store answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Creation {
+    /// It is there now, and this call put it there.
+    Created,
+    /// Something is there already. It may be this very call's, if the client repeated it.
+    Exists,
+}
+
+/// A store and a place in it; every path given to its methods is relative to that place.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    local: Option<local::LocalRoot>,
+    location: String,
+}
+
+impl Storage {
+    /// Opens a local path (relative ones are taken from the working directory), a `file://` or an
+    /// `s3://bucket/prefix` address. Nothing is created before the first write.
+    ///
+    /// S3 takes endpoint, region and credentials from the usual `AWS_` variables.
+    pub fn open(location: &str) -> Result<Storage> {
+        if location.starts_with("s3://") || location.starts_with("s3a://") {
+            let (store, prefix) = s3::open(location)?;
+            return Ok(Storage {
+                store,
+                prefix,
+                local: None,
+                location: location.trim_end_matches('/').to_owned(),
+            });
+        }
+        let (local, store, prefix) = local::open(location)?;
+        Ok(Storage {
+            store,
+            prefix,
+            location: local.root().display().to_string(),
+            local: Some(local),
+        })
+    }
+
+    /// A place in a store of the caller's own, as in a simulation.
+    pub fn from_parts(store: Arc<dyn ObjectStore>, prefix: Path) -> Storage {
+        let location = format!("{store}/{prefix}");
+        Storage {
+            store,
+            prefix,
+            local: None,
+            location,
+        }
+    }
+
+    /// A place below this one, in the same store.
+    #[must_use]
+    pub fn child(&self, relative: &str) -> Storage {
+        let relative = relative.trim_matches('/');
+        Storage {
+            store: Arc::clone(&self.store),
+            prefix: self.path(relative),
+            local: self.local.as_ref().map(|local| local.child(relative)),
+            location: format!("{}/{relative}", self.location),
+        }
+    }
+
+    /// The store beneath.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// The place itself, as the store names it.
+    pub fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// The store's path of a relative one. URL-encoded folders stay as they are given.
+    pub fn path(&self, relative: &str) -> Path {
+        let relative = relative.trim_matches('/');
+        let joined = match (self.prefix.as_ref(), relative) {
+            ("", relative) => relative.to_owned(),
+            (prefix, "") => prefix.to_owned(),
+            (prefix, relative) => format!("{prefix}/{relative}"),
+        };
+        // What is no valid path (control characters, `..`) is encoded, never followed.
+        Path::parse(&joined).unwrap_or_else(|_| Path::from(joined))
+    }
+
+    /// The relative path of a store's path; `None` when it lies elsewhere.
+    pub fn relative(&self, path: &Path) -> Option<String> {
+        let rest = path.as_ref().strip_prefix(self.prefix.as_ref())?;
+        match (self.prefix.as_ref(), rest) {
+            ("", rest) => Some(rest.to_owned()),
+            (_, rest) => rest.strip_prefix('/').map(str::to_owned),
+        }
+    }
+
+    /// What to call this place in a message.
+    pub fn location(&self) -> &str {
+        &self.location
+    }
+
+    /// Whether it is a local folder.
+    pub fn is_local(&self) -> bool {
+        self.local.is_some()
+    }
+
+    /// The local file of a relative path.
+    pub fn local_path(&self, relative: &str) -> Option<PathBuf> {
+        self.local.as_ref().map(|local| local.path(relative))
+    }
+
+    /// Everything below a folder, sorted by path. A missing local folder is empty; a missing
+    /// bucket is an error that names it.
+    pub async fn list(&self, relative_prefix: &str) -> Result<Vec<ObjectMeta>> {
+        let prefix = self.path(relative_prefix);
+        let stream = self.store.list(Some(&prefix));
+        self.collect(relative_prefix, stream).await
+    }
+
+    /// As [`Storage::list`], only what sorts after the relative path `after`.
+    pub async fn list_after(&self, relative_prefix: &str, after: &str) -> Result<Vec<ObjectMeta>> {
+        let prefix = self.path(relative_prefix);
+        let stream = self
+            .store
+            .list_with_offset(Some(&prefix), &self.path(after));
+        self.collect(relative_prefix, stream).await
+    }
+
+    async fn collect(
+        &self,
+        relative: &str,
+        stream: BoxStream<'static, object_store::Result<ObjectMeta>>,
+    ) -> Result<Vec<ObjectMeta>> {
+        let mut found: Vec<ObjectMeta> = stream
+            .try_collect()
+            .await
+            .map_err(|e| self.failed("list", relative, e))?;
+        found.sort_by(|a, b| a.location.cmp(&b.location));
+        Ok(found)
+    }
+
+    /// The whole object, or `None` when it is absent.
+    pub async fn get(&self, relative: &str) -> Result<Option<Bytes>> {
+        let read = async { self.store.get(&self.path(relative)).await?.bytes().await };
+        match read.await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(e) => Err(self.failed("read", relative, e)),
+        }
+    }
+
+    /// Whether the object is there.
+    pub async fn exists(&self, relative: &str) -> Result<bool> {
+        match self.store.head(&self.path(relative)).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(e) => Err(self.failed("look at", relative, e)),
+        }
+    }
+
+    /// Writes an object only where there is none. Locally it is synced, with its folders, before
+    /// it appears: what another process reads under this name is never torn and never vanishes.
+    ///
+    /// An error means that the outcome is unknown.
+    pub async fn create(&self, relative: &str, bytes: Bytes) -> Result<Creation> {
+        if let Some(local) = &self.local {
+            return local.create(relative, bytes).await;
+        }
+        let put = self
+            .store
+            .put_opts(&self.path(relative), bytes.into(), PutMode::Create.into())
+            .await;
+        match put {
+            Ok(_) => Ok(Creation::Created),
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
+                Ok(Creation::Exists)
+            }
+            Err(e) => Err(self.failed("create", relative, e)),
+        }
+    }
+
+    /// Writes an object under a name that nobody else uses, in parts when it is large.
+    pub async fn write(&self, relative: &str, bytes: Bytes) -> Result<()> {
+        let path = self.path(relative);
+        let done = if self.is_local() || bytes.len() <= PART_BYTES {
+            self.store.put(&path, bytes.into()).await.map(drop)
+        } else {
+            self.write_parts(&path, bytes).await
+        };
+        done.map_err(|e| self.failed("write", relative, e))
+    }
+
+    async fn write_parts(&self, path: &Path, bytes: Bytes) -> object_store::Result<()> {
+        let upload = self.store.put_multipart(path).await?;
+        let mut parts = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        for start in (0..bytes.len()).step_by(PART_BYTES) {
+            parts.wait_for_capacity(PARTS_IN_FLIGHT).await?;
+            parts.put(bytes.slice(start..bytes.len().min(start + PART_BYTES)));
+        }
+        parts.finish().await.map(drop)
+    }
+
+    /// Makes the object at `from` appear at `to`, whole: locally by a rename, elsewhere by a copy
+    /// on the store's side. Nothing happens when `to` is there already, so it can be repeated by
+    /// anyone at any time.
+    pub async fn promote(&self, from: &str, to: &str) -> Result<()> {
+        if self.exists(to).await? {
+            return Ok(());
+        }
+        let (source, target) = (self.path(from), self.path(to));
+        let moved = if self.is_local() {
+            self.store.rename(&source, &target).await
+        } else {
+            self.store.copy(&source, &target).await
+        };
+        match moved {
+            Ok(()) => Ok(()),
+            // Somebody else has promoted it between the two calls, and removed the source.
+            Err(StoreError::NotFound { .. }) if self.exists(to).await? => Ok(()),
+            Err(StoreError::NotFound { .. }) => Err(Error::corrupt(format!(
+                "{0}/{from} is committed, but is gone before it became {0}/{to}; restore one of \
+                 them (was the folder cleaned by hand, or by a lifecycle rule?)",
+                self.location
+            ))),
+            Err(e) => Err(self.failed("publish", to, e)),
+        }
+    }
+
+    /// Deletes objects; those that are absent are fine.
+    pub async fn delete(&self, relative: &[String]) -> Result<()> {
+        let paths: Vec<_> = relative.iter().map(|path| Ok(self.path(path))).collect();
+        let mut results = self.store.delete_stream(stream::iter(paths).boxed());
+        while let Some(result) = results.next().await {
+            match result {
+                Ok(_) | Err(StoreError::NotFound { .. }) => {}
+                Err(e) => {
+                    let first = relative.first().map_or("", String::as_str);
+                    return Err(self.failed("delete", first, e));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes local files and the folders that lead to them durable; S3 is so by itself.
+    pub async fn sync(&self, relative: &[String]) -> Result<()> {
+        match &self.local {
+            Some(local) => {
+                let files: BTreeSet<PathBuf> = relative.iter().map(|r| local.path(r)).collect();
+                local.sync(files.into_iter().collect()).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn failed(&self, operation: &str, relative: &str, source: StoreError) -> Error {
+        let place = if relative.is_empty() {
+            self.location.clone()
+        } else {
+            format!("{}/{relative}", self.location)
+        };
+        let check = if self.is_local() {
+            "check that the folder can be written to and that the disk is not full"
+        } else if matches!(source, StoreError::NotFound { .. }) {
+            "check that the bucket exists, and the region and AWS_ENDPOINT_URL"
+        } else {
+            "check AWS_ENDPOINT_URL, the region, the credentials and the network"
+        };
+        Error::unavailable(format!("cannot {operation} {place}: {source}; {check}"))
+            .with_source(source)
+    }
+}
+
+#[cfg(test)]
+mod tests;

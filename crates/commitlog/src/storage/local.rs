@@ -1,0 +1,193 @@
+//! Local folders: where they are, and how what is in them becomes durable.
+//!
+//! object_store's local store never syncs, and its create-only write can leave a torn file after
+//! a power loss; both are done here instead.
+
+use std::fs::File;
+use std::io::{self, ErrorKind as IoKind, Write};
+use std::path::{Component, Path as FilePath, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+
+use super::Creation;
+use crate::error::{Error, Result};
+
+const SYNCS_IN_FLIGHT: usize = 16;
+
+/// A local folder, which may not exist yet.
+#[derive(Debug, Clone)]
+pub(super) struct LocalRoot {
+    root: PathBuf,
+    /// The folders above the root may be new too; they are synced once.
+    above_synced: Arc<AtomicBool>,
+}
+
+/// The folder of `location`, the store that serves it, and where it is in that store.
+pub(super) fn open(location: &str) -> Result<(LocalRoot, Arc<dyn ObjectStore>, Path)> {
+    let root = absolute(location)?;
+    let mut segments = Vec::new();
+    for part in root.components() {
+        if let Component::Normal(name) = part {
+            segments.push(name.to_str().unwrap_or_default());
+        }
+    }
+    let prefix = Path::parse(segments.join("/")).map_err(|e| {
+        Error::bad_job(format!("{location:?} is not a usable path: {e}")).with_source(e)
+    })?;
+    let local = LocalRoot {
+        root,
+        above_synced: Arc::default(),
+    };
+    Ok((local, Arc::new(LocalFileSystem::new()), prefix))
+}
+
+fn absolute(location: &str) -> Result<PathBuf> {
+    let path = match location.strip_prefix("file://") {
+        Some(_) => url::Url::parse(location)
+            .ok()
+            .and_then(|url| url.to_file_path().ok())
+            .ok_or_else(|| {
+                Error::bad_job(format!(
+                    "{location:?} is not a local address; write file:///absolute/path"
+                ))
+            })?,
+        None if location.contains("://") => {
+            return Err(Error::bad_job(format!(
+                "{location:?} is neither a local path nor file:// nor s3://"
+            )));
+        }
+        None => PathBuf::from(location),
+    };
+    let path = std::path::absolute(&path).map_err(|e| {
+        Error::bad_job(format!("{location:?} is not a usable path: {e}")).with_source(e)
+    })?;
+    // Store paths know no `..`.
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                normal.pop();
+            }
+            part => normal.push(part),
+        }
+    }
+    Ok(normal)
+}
+
+impl LocalRoot {
+    pub(super) fn root(&self) -> &FilePath {
+        &self.root
+    }
+
+    pub(super) fn child(&self, relative: &str) -> LocalRoot {
+        LocalRoot {
+            root: self.path(relative),
+            above_synced: Arc::default(),
+        }
+    }
+
+    pub(super) fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative.trim_matches('/'))
+    }
+
+    /// Writes aside, syncs, links to the name, syncs the folders.
+    pub(super) async fn create(&self, relative: &str, bytes: Bytes) -> Result<Creation> {
+        let target = self.path(relative);
+        let shown = target.clone();
+        let created = blocking(move || create_synced(&target, &bytes))
+            .await?
+            .map_err(|e| failed("create", &shown, e))?;
+        self.sync_folders(vec![shown]).await?;
+        Ok(created)
+    }
+
+    /// Syncs files, then each folder on the way to them, once.
+    pub(super) async fn sync(&self, files: Vec<PathBuf>) -> Result<()> {
+        parallel(files.clone(), |path| {
+            File::open(path).and_then(|file| file.sync_all())
+        })
+        .await?;
+        self.sync_folders(files).await
+    }
+
+    async fn sync_folders(&self, files: Vec<PathBuf>) -> Result<()> {
+        let mut folders = std::collections::BTreeSet::new();
+        for file in &files {
+            let below = file
+                .ancestors()
+                .skip(1)
+                .take_while(|folder| folder.starts_with(&self.root));
+            folders.extend(below.map(FilePath::to_path_buf));
+        }
+        parallel(folders.into_iter().collect(), |path| {
+            File::open(path).and_then(|folder| folder.sync_all())
+        })
+        .await?;
+        if !files.is_empty() && !self.above_synced.load(Ordering::Acquire) {
+            let above = self.root.ancestors().skip(1).map(FilePath::to_path_buf);
+            // Folders above may belong to others and be unreadable; then they are not new.
+            parallel(above.collect(), |path| {
+                File::open(path).and_then(|f| f.sync_all()).or(Ok(()))
+            })
+            .await?;
+            self.above_synced.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+fn create_synced(target: &FilePath, bytes: &[u8]) -> io::Result<Creation> {
+    if let Some(folder) = target.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    // The store's listing skips names that end in `#` and digits.
+    let mut aside = target.as_os_str().to_owned();
+    aside.push(format!("#{}", rand::random::<u64>()));
+    let aside = PathBuf::from(aside);
+    let written = File::create_new(&aside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let linked = written.and_then(|()| std::fs::hard_link(&aside, target));
+    // Best effort: a name left aside is skipped by every listing.
+    std::fs::remove_file(&aside).ok();
+    match linked {
+        Ok(()) => Ok(Creation::Created),
+        Err(e) if e.kind() == IoKind::AlreadyExists => Ok(Creation::Exists),
+        Err(e) => Err(e),
+    }
+}
+
+async fn parallel(paths: Vec<PathBuf>, act: fn(&FilePath) -> io::Result<()>) -> Result<()> {
+    futures::stream::iter(paths)
+        .map(|path| async move {
+            let shown = path.clone();
+            blocking(move || act(&path))
+                .await?
+                .map_err(|e| failed("sync", &shown, e))
+        })
+        .buffer_unordered(SYNCS_IN_FLIGHT)
+        .try_collect()
+        .await
+}
+
+async fn blocking<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(act)
+        .await
+        .map_err(|e| Error::bug("a blocking file operation did not finish").with_source(e))
+}
+
+fn failed(operation: &str, path: &FilePath, source: io::Error) -> Error {
+    Error::unavailable(format!(
+        "cannot {operation} {}: {source}; check that the folder can be written to and that the \
+         disk is not full",
+        path.display()
+    ))
+    .with_source(source)
+}

@@ -1,0 +1,117 @@
+//! The event time of a source: which column it is, and how long to wait for late rows.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::column::{ColumnType, Schema};
+use crate::item::Item;
+use crate::report::quoted;
+use crate::setting::{choice, duration};
+use crate::suggest::nearest;
+
+const KEYS: [&str; 5] = ["column", "delay", "idle_after", "future_max", "unit"];
+const IDLE_AFTER: Duration = Duration::from_secs(60);
+const FUTURE_MAX: Duration = Duration::from_secs(3600);
+
+/// Where a source's event time is, and how far its watermark stays behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventTimeSpec {
+    /// The column that holds it; it is in the schema, as a `TIMESTAMP`.
+    pub column: String,
+    /// How much older than the newest row a row may be without being late.
+    pub delay: Duration,
+    /// How long, by the wall clock, a source may show no row before it stops holding the
+    /// watermark; 1 minute by default.
+    pub idle_after: Duration,
+    /// How far past the wall clock an event time is believed; 1 hour by default.
+    pub future_max: Duration,
+    /// The unit of event times that are numbers; told by their magnitude if absent.
+    pub unit: Option<EpochUnit>,
+}
+
+/// The unit of a time that is a number, counted from 1970-01-01 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum EpochUnit {
+    /// `s`
+    Seconds,
+    /// `ms`
+    Milliseconds,
+    /// `us`
+    Microseconds,
+    /// `ns`
+    Nanoseconds,
+}
+
+const UNITS: [(&str, EpochUnit); 4] = [
+    ("s", EpochUnit::Seconds),
+    ("ms", EpochUnit::Milliseconds),
+    ("us", EpochUnit::Microseconds),
+    ("ns", EpochUnit::Nanoseconds),
+];
+
+/// Reads `event_time`; `schema` is absent when it was not understood, and is then not asked.
+pub(crate) fn event_time(item: &Item<'_>, schema: Option<&Schema<'_>>) -> Option<EventTimeSpec> {
+    let fields = item.fields(&KEYS)?;
+    let column = fields
+        .required("column", "the column of the event time, such as column: ts")
+        .and_then(|item| column(&item, schema));
+    let delay = fields
+        .required("delay", "how late a row may come, such as delay: 10s")
+        .and_then(|item| duration(&item, Duration::ZERO));
+    let idle_after = fields.setting("idle_after", IDLE_AFTER, |item| {
+        duration(item, Duration::ZERO)
+    });
+    let future_max = fields.setting("future_max", FUTURE_MAX, |item| {
+        duration(item, Duration::ZERO)
+    });
+    let unit = fields.setting("unit", None, |item| {
+        choice(item, "a unit", &UNITS).map(Some)
+    });
+    Some(EventTimeSpec {
+        column: column?,
+        delay: delay?,
+        idle_after: idle_after?,
+        future_max: future_max?,
+        unit: unit?,
+    })
+}
+
+fn column(item: &Item<'_>, schema: Option<&Schema<'_>>) -> Option<String> {
+    item.parsed("the name of a column", |name| {
+        let Some(columns) = schema else {
+            return Ok(name.to_owned());
+        };
+        let shown = quoted(name);
+        let times = columns
+            .iter()
+            .filter(|(_, ty)| *ty == Some(ColumnType::Timestamp));
+        let times: Vec<&str> = times.map(|(name, _)| *name).collect();
+        match columns.iter().find(|(column, _)| *column == name) {
+            None => {
+                let names = columns.iter().map(|(name, _)| *name);
+                let near = nearest(name, times.iter().copied()).or_else(|| nearest(name, names));
+                Err(format!(
+                    "{shown} is not in the schema; write {}",
+                    right(near, &times)
+                ))
+            }
+            Some((_, Some(ColumnType::Timestamp) | None)) => Ok(name.to_owned()),
+            Some(_) => Err(match times.as_slice() {
+                [] => format!("{shown} is not a TIMESTAMP; make it one in the schema"),
+                times => format!(
+                    "{shown} is not a TIMESTAMP; make it one in the schema, or write {}",
+                    times.join(" or ")
+                ),
+            }),
+        }
+    })
+}
+
+fn right(near: Option<&str>, times: &[&str]) -> String {
+    match (near, times) {
+        (Some(near), _) => near.to_owned(),
+        (None, []) => "a column of it that is a TIMESTAMP".to_owned(),
+        (None, times) => times.join(" or "),
+    }
+}

@@ -1,0 +1,123 @@
+//! The leaf of a close plan: what a view sees of a stage's state, in parts that are dealt out to
+//! the plan's partitions.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tidegauge_commitlog::Storage;
+
+use crate::state::{StatePart, StateShape, StateView, read_run};
+
+/// Reads the state of one stage.
+#[derive(Debug, Clone)]
+pub struct StateScan {
+    storage: Storage,
+    parts: Vec<StatePart>,
+    state: StateShape,
+    view: StateView,
+    properties: Arc<PlanProperties>,
+}
+
+/// What a [`StateScan`] reads.
+#[derive(Debug, Clone)]
+pub struct StateInput {
+    /// The storage that holds the runs.
+    pub storage: Storage,
+    /// The pieces of the state.
+    pub parts: Vec<StatePart>,
+    /// How its rows stand for windows.
+    pub state: StateShape,
+    /// Which of them are seen.
+    pub view: StateView,
+}
+
+impl StateScan {
+    /// A scan of `input` in `partitions` partitions; `schema` is that of the partial aggregates.
+    pub fn new(input: StateInput, schema: SchemaRef, partitions: usize) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(partitions.max(1)),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        let StateInput { storage, parts, state, view } = input;
+        Self { storage, parts, state, view, properties: Arc::new(properties) }
+    }
+
+    fn part(&self, part: &StatePart) -> BoxStream<'static, Result<datafusion::arrow::array::RecordBatch>> {
+        let (state, view) = (self.state, self.view);
+        match part {
+            StatePart::Memory(batches) => {
+                let batches = Arc::clone(batches);
+                let seen = (0..batches.len()).map(move |at| view.apply(&state, batches[at].clone()));
+                futures::stream::iter(seen).boxed()
+            }
+            StatePart::File(run) => {
+                read_run(self.storage.clone(), run.clone(), self.schema(), state, view)
+            }
+        }
+    }
+}
+
+impl DisplayAs for StateScan {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        let files = self.parts.iter().filter(|part| matches!(part, StatePart::File(_))).count();
+        write!(f, "StateScan: {:?} memory={} runs={files}", self.view, self.parts.len() - files)
+    }
+}
+
+impl ExecutionPlan for StateScan {
+    fn name(&self) -> &str {
+        "StateScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let partitions = self.properties.partitioning.partition_count();
+        let mine: Vec<_> = self
+            .parts
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| at % partitions == partition)
+            .map(|(_, part)| self.part(part))
+            .collect();
+        let rows = futures::stream::iter(mine).flatten().filter(|batch| {
+            let empty = matches!(batch, Ok(batch) if batch.num_rows() == 0);
+            futures::future::ready(!empty)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
+    }
+}

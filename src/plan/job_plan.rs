@@ -1,0 +1,256 @@
+//! A job's statements to its stages and queries, with every problem found on the way.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::ViewTable;
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+
+use super::cut::cut;
+use super::nature::Nature;
+use super::query::{Prepared, Query, arrow_schema, sink_projection, spread};
+use super::stage::Stage;
+use crate::operator::StreamTable;
+use crate::sql::{JobStatement, SqlError, StatementKind};
+
+/// A source as the planner sees it.
+#[derive(Debug, Clone)]
+pub struct SourceTable {
+    /// Its name in SQL.
+    pub name: String,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// The column that holds the event time.
+    pub event_time: String,
+}
+
+/// A sink as the planner sees it.
+#[derive(Debug, Clone)]
+pub struct SinkTable {
+    /// Its name in SQL.
+    pub name: String,
+    /// The columns that make its folders.
+    pub partition_by: Vec<String>,
+}
+
+/// What a job runs.
+#[derive(Debug, Clone)]
+pub struct JobPlan {
+    /// The stages by identity.
+    pub stages: BTreeMap<String, Stage>,
+    /// The INSERTs in the order of the text.
+    pub queries: Vec<Query>,
+}
+
+impl JobPlan {
+    /// Plans `statements` over `sources` into `sinks`. The tables are registered in `state`.
+    ///
+    /// # Errors
+    /// Every statement that cannot be planned, each with its place.
+    pub async fn new(
+        state: &SessionState,
+        sources: &[SourceTable],
+        sinks: &[SinkTable],
+        statements: &[JobStatement],
+    ) -> std::result::Result<Self, Vec<SqlError>> {
+        let mut planner = Planner::new(state, sources, sinks).map_err(|error| vec![error])?;
+        for statement in statements {
+            planner.statement(statement).await;
+        }
+        planner.finish()
+    }
+
+    /// The sources that at least one query reads.
+    pub fn sources_used(&self) -> HashSet<&str> {
+        self.queries.iter().flat_map(|query| query.sources.iter().map(String::as_str)).collect()
+    }
+}
+
+struct Planner<'a> {
+    state: &'a SessionState,
+    sinks: &'a [SinkTable],
+    event_times: BTreeMap<String, String>,
+    views: HashSet<String>,
+    plan: JobPlan,
+    problems: Vec<SqlError>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(
+        state: &'a SessionState,
+        sources: &[SourceTable],
+        sinks: &'a [SinkTable],
+    ) -> std::result::Result<Self, SqlError> {
+        let mut event_times = BTreeMap::new();
+        for source in sources {
+            let table = Arc::new(StreamTable::new(Arc::clone(&source.schema)));
+            register(state, &source.name, table)
+                .map_err(|error| SqlError::from_planner(&error, 1))?;
+            event_times.insert(source.name.clone(), source.event_time.clone());
+        }
+        let plan = JobPlan { stages: BTreeMap::new(), queries: vec![] };
+        Ok(Self { state, sinks, event_times, views: HashSet::new(), plan, problems: vec![] })
+    }
+
+    async fn statement(&mut self, statement: &JobStatement) {
+        let planned = match &statement.kind {
+            StatementKind::View { name, columns } => self.view(statement, name, columns).await,
+            StatementKind::Insert { sink } => self.insert(statement, sink).await,
+        };
+        if let Err(error) = planned {
+            self.problems.push(SqlError::from_planner(&error, statement.line));
+        }
+    }
+
+    async fn view(&mut self, statement: &JobStatement, name: &str, columns: &[String]) -> Result<()> {
+        let taken = self.event_times.contains_key(name) || self.views.contains(name);
+        if taken {
+            return datafusion::common::plan_err!("there is a source or view {name} already");
+        }
+        let mut plan = self.query(statement).await?;
+        if !columns.is_empty() {
+            plan = renamed(plan, columns)?;
+        }
+        self.views.insert(name.to_owned());
+        register(self.state, name, Arc::new(ViewTable::new(plan, None)))
+    }
+
+    async fn insert(&mut self, statement: &JobStatement, sink: &str) -> Result<()> {
+        let Some(sink) = self.sinks.iter().find(|known| known.name == sink) else {
+            let known: Vec<&str> = self.sinks.iter().map(|sink| sink.name.as_str()).collect();
+            return datafusion::common::plan_err!(
+                "the job has no sink {sink}; it has {}",
+                known.join(", ")
+            );
+        };
+        let plan = self.query(statement).await?;
+        let analyzed =
+            self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})?;
+        let cut = cut(&analyzed, &self.event_times)?;
+        let sources: Vec<String> = match &cut.nature {
+            Nature::Constant => {
+                return datafusion::common::plan_err!("the query reads no source");
+            }
+            Nature::Rows { source } => vec![source.clone()],
+            Nature::Closed(closed) => closed.sources.iter().cloned().collect(),
+        };
+        let plan = sink_projection(cut.plan)?;
+        let schema = arrow_schema(&plan);
+        check_partitions(sink, &schema)?;
+        let stages: Vec<String> = cut.stages.iter().map(|stage| stage.id.clone()).collect();
+        let logic = plan.display_indent().to_string();
+        let partitions = self.state.config().target_partitions();
+        let plan = if stages.is_empty() { plan } else { spread(plan, &sink.partition_by, partitions)? };
+        let prepared = Prepared::new(self.state, plan)?;
+        self.check_same_schema(&sink.name, &schema)?;
+        for stage in cut.stages {
+            self.plan.stages.entry(stage.id.clone()).or_insert(stage);
+        }
+        self.plan.queries.push(Query {
+            sink: sink.name.clone(),
+            line: statement.line,
+            sources,
+            stages,
+            schema,
+            logic,
+            prepared,
+        });
+        Ok(())
+    }
+
+    async fn query(&self, statement: &JobStatement) -> Result<LogicalPlan> {
+        let query = SqlStatement::Query(statement.query.clone());
+        self.state.statement_to_plan(Statement::Statement(Box::new(query))).await
+    }
+
+    fn check_same_schema(&self, sink: &str, schema: &SchemaRef) -> Result<()> {
+        let other = self.plan.queries.iter().find(|query| query.sink == sink);
+        let Some(other) = other else { return Ok(()) };
+        let columns = |schema: &SchemaRef| -> Vec<String> {
+            schema
+                .fields()
+                .iter()
+                .map(|field| format!("{} {}", field.name(), field.data_type()))
+                .collect()
+        };
+        if columns(&other.schema) == columns(schema) {
+            return Ok(());
+        }
+        datafusion::common::plan_err!(
+            "two queries write {sink} with different columns: ({}) in line {}, ({}) here",
+            columns(&other.schema).join(", "),
+            other.line,
+            columns(schema).join(", ")
+        )
+    }
+
+    fn finish(mut self) -> std::result::Result<JobPlan, Vec<SqlError>> {
+        for sink in self.sinks {
+            let fed = self.plan.queries.iter().any(|query| query.sink == sink.name);
+            if !fed && self.problems.is_empty() {
+                self.problems.push(SqlError {
+                    line: None,
+                    column: None,
+                    message: format!(
+                        "no statement writes the sink {0}; add INSERT INTO {0} SELECT ...",
+                        sink.name
+                    ),
+                });
+            }
+        }
+        if self.problems.is_empty() { Ok(self.plan) } else { Err(self.problems) }
+    }
+}
+
+fn register(
+    state: &SessionState,
+    name: &str,
+    table: Arc<dyn datafusion::catalog::TableProvider>,
+) -> Result<()> {
+    let reference = datafusion::common::TableReference::bare(name.to_owned());
+    state.schema_for_ref(reference)?.register_table(name.to_owned(), table)?;
+    Ok(())
+}
+
+fn renamed(plan: LogicalPlan, columns: &[String]) -> Result<LogicalPlan> {
+    let inner = plan.schema().columns();
+    if inner.len() != columns.len() {
+        return datafusion::common::plan_err!(
+            "the view names {} columns, its query gives {}",
+            columns.len(),
+            inner.len()
+        );
+    }
+    let exprs: Vec<Expr> = inner
+        .into_iter()
+        .zip(columns)
+        .map(|(column, name)| Expr::Column(column).alias(name))
+        .collect();
+    LogicalPlanBuilder::from(plan).project(exprs)?.build()
+}
+
+fn check_partitions(sink: &SinkTable, schema: &SchemaRef) -> Result<()> {
+    for name in &sink.partition_by {
+        if schema.index_of(name).is_err() {
+            let columns: Vec<&str> =
+                schema.fields().iter().map(|field| field.name().as_str()).collect();
+            return Err(DataFusionError::Plan(format!(
+                "the sink {} is partitioned by {name}, which the query does not give; it gives {}",
+                sink.name,
+                columns.join(", ")
+            )));
+        }
+    }
+    if sink.partition_by.len() == schema.fields().len() {
+        return Err(DataFusionError::Plan(format!(
+            "the sink {} is partitioned by all of its columns; leave one for its files",
+            sink.name
+        )));
+    }
+    Ok(())
+}

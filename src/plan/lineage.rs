@@ -1,0 +1,80 @@
+//! Where a column comes from: followed down through projections, aliases and filters to a
+//! source's scan or to a window.
+
+use datafusion::common::Column;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+use crate::sql::WindowNode;
+
+/// What a column of a plan turns out to be.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Origin {
+    /// A column of a source.
+    Source {
+        /// The source's name.
+        source: String,
+        /// The column's name there.
+        column: String,
+    },
+    /// One of the columns that a window adds.
+    Window {
+        /// Its name: `window_start`, `window_end` or `window_time`.
+        column: String,
+    },
+    /// Something computed.
+    Computed,
+}
+
+/// Follows `column` of `plan`'s output down to where its values are made.
+pub(super) fn origin(plan: &LogicalPlan, column: &Column) -> Origin {
+    match plan {
+        LogicalPlan::TableScan(scan) => Origin::Source {
+            source: scan.table_name.table().to_owned(),
+            column: column.name.clone(),
+        },
+        LogicalPlan::Projection(projection) => {
+            let Some(at) = projection.schema.maybe_index_of_column(column) else {
+                return Origin::Computed;
+            };
+            match unaliased(&projection.expr[at]) {
+                Expr::Column(inner) => origin(&projection.input, inner),
+                _ => Origin::Computed,
+            }
+        }
+        LogicalPlan::SubqueryAlias(alias) => match alias.schema.maybe_index_of_column(column) {
+            Some(at) => origin(&alias.input, &Column::from(alias.input.schema().qualified_field(at))),
+            None => Origin::Computed,
+        },
+        LogicalPlan::Filter(filter) => origin(&filter.input, column),
+        LogicalPlan::Sort(sort) => origin(&sort.input, column),
+        LogicalPlan::Unnest(unnest) => {
+            let index = unnest.schema.maybe_index_of_column(column);
+            let from = index.and_then(|at| unnest.dependency_indices.get(at));
+            let kept = unnest.input.schema().maybe_index_of_column(column);
+            match (from, kept) {
+                (Some(from), Some(kept)) if *from == kept => origin(&unnest.input, column),
+                _ => Origin::Computed,
+            }
+        }
+        LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref() {
+            Some(window) => window_origin(window, column),
+            None => Origin::Computed,
+        },
+        _ => Origin::Computed,
+    }
+}
+
+fn window_origin(window: &WindowNode, column: &Column) -> Origin {
+    match window.input.schema().maybe_index_of_column(column) {
+        Some(_) => origin(&window.input, column),
+        None => Origin::Window { column: column.name.clone() },
+    }
+}
+
+/// The expression under its aliases.
+pub(super) fn unaliased(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        other => other,
+    }
+}

@@ -1,0 +1,22 @@
+//! From a job's queries to what each epoch runs: the cut into stages, the ingest plan of each
+//! source and the close plan of each query. It plans; it does no I/O.
+
+mod cut;
+mod fingerprint;
+mod job_plan;
+mod lineage;
+mod nature;
+mod nodes;
+mod output;
+mod physical;
+mod query;
+mod stage;
+mod template;
+mod window_choice;
+mod window_values;
+
+pub use fingerprint::{differences, fingerprint};
+pub use job_plan::{JobPlan, SinkTable, SourceTable};
+pub use physical::{CutInput, CutTarget, IngestCut};
+pub use query::{Query, utc_type};
+pub use stage::Stage;

@@ -1,0 +1,121 @@
+//! One INSERT of a job: where its rows go and which stages they come from.
+
+use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, Result, plan_err};
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility, cast};
+use std::sync::Arc;
+
+/// A logical plan, optimised once where nothing in it depends on the epoch's clock.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    plan: LogicalPlan,
+    optimized: bool,
+}
+
+impl Prepared {
+    /// Optimises `plan` now, unless it reads the clock.
+    pub(crate) fn new(state: &SessionState, plan: LogicalPlan) -> Result<Self> {
+        if reads_clock(&plan)? {
+            return Ok(Self { plan, optimized: false });
+        }
+        Ok(Self { plan: state.optimize(&plan)?, optimized: true })
+    }
+
+    /// The optimised plan; `state` holds the epoch's clock.
+    pub(crate) fn at(&self, state: &SessionState) -> Result<LogicalPlan> {
+        if self.optimized { Ok(self.plan.clone()) } else { state.optimize(&self.plan) }
+    }
+
+    pub(crate) fn logical(&self) -> &LogicalPlan {
+        &self.plan
+    }
+}
+
+/// One INSERT of a job.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The sink that it writes.
+    pub sink: String,
+    /// The line of the SQL text where it begins.
+    pub line: u64,
+    /// The sources that reach it.
+    pub sources: Vec<String>,
+    /// The stages that it reads; none where rows pass as they arrive.
+    pub stages: Vec<String>,
+    /// The columns that it writes, those of the partition among them.
+    pub schema: SchemaRef,
+    /// What a change of the query changes.
+    pub logic: String,
+    pub(crate) prepared: Prepared,
+}
+
+impl Query {
+    /// Whether rows pass to the sink as they arrive.
+    pub fn is_stateless(&self) -> bool {
+        self.stages.is_empty()
+    }
+}
+
+/// The plan's columns as a sink writes them: timestamps in microseconds of UTC.
+pub(super) fn sink_projection(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut names: Vec<String> = Vec::new();
+    let mut exprs = Vec::new();
+    for (qualifier, field) in plan.schema().iter() {
+        if names.contains(field.name()) {
+            return plan_err!(
+                "the column \"{}\" is there twice; name one of them with AS",
+                field.name()
+            );
+        }
+        names.push(field.name().clone());
+        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        let expr = match field.data_type() {
+            DataType::Timestamp(_, _) => cast(column, utc_type()),
+            DataType::Null => cast(column, DataType::Utf8),
+            _ => column,
+        };
+        exprs.push(expr.alias(field.name()));
+    }
+    LogicalPlanBuilder::from(plan).project(exprs)?.build()
+}
+
+/// The type of timestamps in a sink's files.
+pub fn utc_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// Sends each partition value's rows to one writer, so that an epoch makes one file of each.
+pub(super) fn spread(plan: LogicalPlan, columns: &[String], partitions: usize) -> Result<LogicalPlan> {
+    if columns.is_empty() || partitions < 2 || matches!(plan, LogicalPlan::Sort(_)) {
+        return Ok(plan);
+    }
+    let exprs = columns
+        .iter()
+        .map(|name| Expr::Column(Column::new_unqualified(name.as_str())))
+        .collect();
+    let by_value = datafusion::logical_expr::Partitioning::Hash(exprs, partitions);
+    LogicalPlanBuilder::from(plan).repartition(by_value)?.build()
+}
+
+/// Whether a plan calls a function that depends on the time of the query.
+fn reads_clock(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|plan| {
+        plan.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::ScalarFunction(call) = expr {
+                    found |= call.func.signature().volatility == Volatility::Stable;
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found)
+}
+
+/// The schema that a plan's rows have in Arrow.
+pub(super) fn arrow_schema(plan: &LogicalPlan) -> SchemaRef {
+    Arc::clone(plan.schema().inner())
+}

@@ -1,0 +1,144 @@
+//! The physical aggregate of a stage, in its three modes.
+//!
+//! It is built from the stage's own expressions, never searched for in an optimised plan: there
+//! the optimiser may have rewritten it, merged it or limited it. Columns are named by position
+//! (`__pane`, `__k0`, `__a0[...]`), so that renaming a column of a query keeps its state.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
+use datafusion::physical_expr::expressions::lit;
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::nodes::Keys;
+
+/// The name of the first key of every stage: the start of the pane.
+pub(crate) const PANE: &str = "__pane";
+
+/// The name of the key at `position` among a stage's keys.
+pub(crate) fn key_name(position: usize) -> String {
+    match position {
+        0 => PANE.to_owned(),
+        _ => format!("__k{}", position - 1),
+    }
+}
+
+/// The name of the aggregate at `position`.
+pub(crate) fn aggregate_name(position: usize) -> String {
+    format!("__a{position}")
+}
+
+/// A stage's aggregate over an input that is given later.
+#[derive(Debug, Clone)]
+pub(crate) struct Template {
+    groups: PhysicalGroupBy,
+    aggregates: Vec<Arc<AggregateFunctionExpr>>,
+    filters: Vec<Option<Arc<dyn PhysicalExpr>>>,
+    input_schema: SchemaRef,
+}
+
+impl Template {
+    /// Lowers keys and aggregates over rows of `input`.
+    ///
+    /// # Errors
+    /// When an expression has no physical form.
+    pub(crate) fn new(keys: &Keys, aggregates: &[Expr], input: &DFSchema) -> Result<Self> {
+        let props = ExecutionProps::new();
+        let context = PhysicalPlanningContext::default();
+        let groups = physical_groups(keys, input, &props, &context)?;
+        let mut lowered = Vec::with_capacity(aggregates.len());
+        let mut filters = Vec::with_capacity(aggregates.len());
+        for (position, aggregate) in aggregates.iter().enumerate() {
+            let one = LoweredAggregateBuilder::new(
+                aggregate,
+                input,
+                input.as_arrow(),
+                &props,
+                &context,
+            )
+            .with_name(aggregate_name(position))
+            .with_human_display(aggregate_name(position))
+            .build()?;
+            lowered.push(one.aggregate);
+            filters.push(one.filter);
+        }
+        let input_schema = Arc::clone(input.inner());
+        let mut template = Self { groups, aggregates: lowered, filters, input_schema };
+        // Building the node may turn an aggregate around (FIRST_VALUE for LAST_VALUE); the later
+        // modes must merge what the first one makes.
+        let empty = Arc::new(EmptyExec::new(Arc::clone(&template.input_schema)));
+        template.aggregates = template.partial(empty)?.aggr_expr().to_vec();
+        Ok(template)
+    }
+
+    /// Raw rows to partial states.
+    pub(crate) fn partial(&self, input: Arc<dyn ExecutionPlan>) -> Result<AggregateExec> {
+        self.exec(AggregateMode::Partial, self.groups.clone(), input)
+    }
+
+    /// Partial states to fewer of them.
+    pub(crate) fn reduce(&self, input: Arc<dyn ExecutionPlan>) -> Result<AggregateExec> {
+        self.exec(AggregateMode::PartialReduce, self.groups.as_final(), input)
+    }
+
+    /// Partial states, partitioned by the keys, to final values.
+    pub(crate) fn last(&self, input: Arc<dyn ExecutionPlan>) -> Result<AggregateExec> {
+        self.exec(AggregateMode::FinalPartitioned, self.groups.as_final(), input)
+    }
+
+    /// The schema of the partial states.
+    pub(crate) fn state_schema(&self) -> Result<SchemaRef> {
+        let input = Arc::new(EmptyExec::new(Arc::clone(&self.input_schema)));
+        Ok(self.partial(input)?.schema())
+    }
+
+    /// The schema of the final values.
+    pub(crate) fn final_schema(&self) -> Result<SchemaRef> {
+        let input = Arc::new(EmptyExec::new(self.state_schema()?));
+        Ok(self.last(input)?.schema())
+    }
+
+    fn exec(
+        &self,
+        mode: AggregateMode,
+        groups: PhysicalGroupBy,
+        input: Arc<dyn ExecutionPlan>,
+    ) -> Result<AggregateExec> {
+        AggregateExec::try_new(
+            mode,
+            groups,
+            self.aggregates.clone(),
+            self.filters.clone(),
+            input,
+            Arc::clone(&self.input_schema),
+        )
+    }
+}
+
+fn physical_groups(
+    keys: &Keys,
+    input: &DFSchema,
+    props: &ExecutionProps,
+    context: &PhysicalPlanningContext,
+) -> Result<PhysicalGroupBy> {
+    let mut exprs = Vec::with_capacity(keys.exprs.len());
+    let mut nulls = Vec::with_capacity(keys.exprs.len());
+    for (position, key) in keys.exprs.iter().enumerate() {
+        let expr = create_physical_expr(key, input, props, context)?;
+        let null = ScalarValue::try_from(expr.data_type(input.as_arrow())?)?;
+        nulls.push((lit(null), key_name(position)));
+        exprs.push((expr, key_name(position)));
+    }
+    Ok(match &keys.sets {
+        Some(sets) => PhysicalGroupBy::new(exprs, nulls, sets.clone(), true),
+        None => PhysicalGroupBy::new_single(exprs),
+    })
+}

@@ -1,0 +1,272 @@
+//! What becomes of each row of a source: quarantined, filtered, late, or used, and by which cut.
+//!
+//! Every term is counted where it happens. A row of the source is used when any cut uses it, else
+//! late when any refused it as late, else filtered.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray,
+};
+use datafusion::arrow::buffer::BooleanBuffer;
+use datafusion::arrow::compute::{filter_record_batch, max, min, prep_null_mask_filter};
+use datafusion::arrow::datatypes::TimestampMicrosecondType;
+use datafusion::common::Result;
+use datafusion::common::cast::as_boolean_array;
+use datafusion::physical_expr::PhysicalExpr;
+use tidegauge_commitlog::{SourceRows, StageRows};
+
+use crate::sql::WindowShape;
+
+/// The rows that no query may see.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guard {
+    /// The position of the event time among the decoded columns.
+    pub(super) time_column: usize,
+    /// Later event times than this are taken for a broken clock.
+    pub(super) future_max_us: i64,
+}
+
+/// The rows that one cut takes.
+#[derive(Debug, Clone)]
+pub(super) struct CutRule {
+    /// The query's filter over the decoded columns.
+    pub(super) filter: Option<Arc<dyn PhysicalExpr>>,
+    /// The positions of the columns that the cut reads among the decoded ones.
+    pub(super) columns: Vec<usize>,
+    /// For a windowed stage: its windows, and the watermark up to which they are closed.
+    pub(super) window: Option<(WindowShape, Option<i64>)>,
+}
+
+/// A decoded batch after the guard.
+#[derive(Debug)]
+pub(super) struct Guarded {
+    pub(super) batch: RecordBatch,
+    pub(super) quarantined: u64,
+    /// The first and last event time.
+    pub(super) time_us: Option<(i64, i64)>,
+}
+
+/// What one cut made of a batch.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// The rows that it uses, with its columns; none where it uses no row.
+    pub(super) chunk: Option<RecordBatch>,
+    pub(super) rows: StageRows,
+    used: Mask,
+    late: Mask,
+}
+
+/// A set of rows.
+#[derive(Debug, Clone)]
+enum Mask {
+    None,
+    All,
+    Some(BooleanBuffer),
+}
+
+impl Guard {
+    /// Takes out the rows without event time and those of the future.
+    pub(super) fn apply(&self, batch: RecordBatch) -> Result<Guarded> {
+        let times = time_of(&batch, self.time_column);
+        let rows = batch.num_rows();
+        let last = max(times);
+        let is_clean = times.null_count() == 0 && last.is_none_or(|us| us <= self.future_max_us);
+        if is_clean {
+            let time_us = min(times).zip(last);
+            return Ok(Guarded { batch, quarantined: 0, time_us });
+        }
+        let keep: BooleanArray = times
+            .iter()
+            .map(|time| Some(time.is_some_and(|us| us <= self.future_max_us)))
+            .collect();
+        let batch = filter_record_batch(&batch, &keep)?;
+        let times = time_of(&batch, self.time_column);
+        let time_us = min(times).zip(max(times));
+        let quarantined = (rows - batch.num_rows()) as u64;
+        Ok(Guarded { batch, quarantined, time_us })
+    }
+}
+
+fn time_of(batch: &RecordBatch, column: usize) -> &TimestampMicrosecondArray {
+    batch.column(column).as_primitive::<TimestampMicrosecondType>()
+}
+
+impl CutRule {
+    /// The rows of `guarded` that the cut uses.
+    pub(super) fn take(&self, guarded: &Guarded, time_column: usize) -> Result<Taken> {
+        let batch = &guarded.batch;
+        let rows = batch.num_rows();
+        let wanted = self.wanted(batch)?;
+        let wanted_count = wanted.count(rows);
+        let times = time_of(batch, time_column);
+        let (used, late) = match &self.window {
+            Some((shape, watermark_us)) if !all_on_time(shape, *watermark_us, guarded) => {
+                on_time(shape, *watermark_us, times, &wanted)
+            }
+            _ => (wanted, Mask::None),
+        };
+        let (used_count, late_count) = (used.count(rows), late.count(rows));
+        // A row that passes the filter but lies in no window is filtered by the window.
+        let in_gap = wanted_count - used_count - late_count;
+        let counts = StageRows {
+            used: used_count as u64,
+            filtered: (rows - wanted_count + in_gap) as u64,
+            late: late_count as u64,
+        };
+        let chunk = match &used {
+            Mask::None => None,
+            Mask::All if rows == 0 => None,
+            Mask::All => Some(batch.project(&self.columns)?),
+            Mask::Some(_) if used_count == 0 => None,
+            Mask::Some(keep) => {
+                let mask = BooleanArray::new(keep.clone(), None);
+                Some(filter_record_batch(&batch.project(&self.columns)?, &mask)?)
+            }
+        };
+        Ok(Taken { chunk, rows: counts, used, late })
+    }
+
+    fn wanted(&self, batch: &RecordBatch) -> Result<Mask> {
+        let Some(filter) = &self.filter else { return Ok(Mask::All) };
+        let passed = filter.evaluate(batch)?.into_array(batch.num_rows())?;
+        let passed = as_boolean_array(&passed)?;
+        let passed = match passed.null_count() {
+            0 => passed.clone(),
+            _ => prep_null_mask_filter(passed),
+        };
+        let count = passed.values().count_set_bits();
+        Ok(match count {
+            0 => Mask::None,
+            all if all == batch.num_rows() => Mask::All,
+            _ => Mask::Some(passed.values().clone()),
+        })
+    }
+}
+
+/// Whether no row of the batch can be late or lie between windows: the last window of a time
+/// never ends before that of an earlier time.
+fn all_on_time(shape: &WindowShape, watermark_us: Option<i64>, guarded: &Guarded) -> bool {
+    let Some((first_us, _)) = guarded.time_us else { return true };
+    if shape.slide_us() > shape.size_us() {
+        return false;
+    }
+    match (shape.last_end(first_us), watermark_us) {
+        (Some(end_us), Some(watermark_us)) => end_us > watermark_us,
+        _ => true,
+    }
+}
+
+fn on_time(
+    shape: &WindowShape,
+    watermark_us: Option<i64>,
+    times: &TimestampMicrosecondArray,
+    wanted: &Mask,
+) -> (Mask, Mask) {
+    let closed_us = watermark_us.unwrap_or(i64::MIN);
+    let judged = |late: bool| {
+        BooleanBuffer::collect_bool(times.len(), |row| {
+            wanted.holds(row)
+                && shape.last_end(times.value(row)).is_some_and(|end| (end <= closed_us) == late)
+        })
+    };
+    (Mask::Some(judged(false)), Mask::Some(judged(true)))
+}
+
+impl Mask {
+    fn holds(&self, row: usize) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Some(rows) => rows.value(row),
+        }
+    }
+
+    fn count(&self, rows: usize) -> usize {
+        match self {
+            Self::None => 0,
+            Self::All => rows,
+            Self::Some(mask) => mask.count_set_bits(),
+        }
+    }
+
+    fn or(self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::All, _) | (_, Self::All) => Self::All,
+            (Self::None, other) => other.clone(),
+            (mask, Self::None) => mask,
+            (Self::Some(a), Self::Some(b)) => Self::Some(&a | b),
+        }
+    }
+
+    fn without(&self, other: &Self, rows: usize) -> usize {
+        (0..rows).filter(|&row| self.holds(row) && !other.holds(row)).count()
+    }
+}
+
+/// The accounting of the source for one batch, from what its cuts took.
+pub(super) fn source_rows(guarded: &Guarded, taken: &[Taken]) -> SourceRows {
+    let rows = guarded.batch.num_rows();
+    let (mut used, mut late) = (Mask::None, Mask::None);
+    for cut in taken {
+        used = used.or(&cut.used);
+        late = late.or(&cut.late);
+    }
+    let used_count = used.count(rows);
+    let late_count = match late {
+        Mask::None => 0,
+        _ => late.without(&used, rows),
+    };
+    SourceRows {
+        rows_in: rows as u64 + guarded.quarantined,
+        used: used_count as u64,
+        filtered: (rows - used_count - late_count) as u64,
+        late: late_count as u64,
+        quarantined: guarded.quarantined,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::arrow::datatypes::{Field, Schema};
+
+    fn batch(times: Vec<Option<i64>>) -> RecordBatch {
+        let schema = Schema::new(vec![Field::new("ts", crate::sql::time_type(), true)]);
+        let column = Arc::new(TimestampMicrosecondArray::from(times));
+        RecordBatch::try_new(Arc::new(schema), vec![column]).unwrap()
+    }
+
+    fn minute_rule(watermark_us: i64) -> CutRule {
+        let shape = WindowShape::tumble(60_000_000, 0).unwrap();
+        CutRule { filter: None, columns: vec![0], window: Some((shape, Some(watermark_us))) }
+    }
+
+    #[test]
+    fn rows_without_time_and_of_the_future_are_quarantined() {
+        let guard = Guard { time_column: 0, future_max_us: 100 };
+        let guarded = guard.apply(batch(vec![Some(100), None, Some(101)])).unwrap();
+        assert_eq!((guarded.quarantined, guarded.time_us), (2, Some((100, 100))));
+    }
+
+    #[test]
+    fn a_row_is_late_when_its_window_ended_at_the_watermark() {
+        let guard = Guard { time_column: 0, future_max_us: i64::MAX };
+        let rows = batch(vec![Some(59_999_999), Some(60_000_000)]);
+        let guarded = guard.apply(rows).unwrap();
+        let taken = minute_rule(60_000_000).take(&guarded, 0).unwrap();
+        assert_eq!((taken.rows.used, taken.rows.late), (1, 1));
+    }
+
+    #[test]
+    fn a_row_that_any_cut_uses_is_used_and_the_terms_add_up() {
+        let guard = Guard { time_column: 0, future_max_us: i64::MAX };
+        let guarded = guard.apply(batch(vec![Some(1), Some(61_000_000), None])).unwrap();
+        let rules = [minute_rule(60_000_000), minute_rule(180_000_000)];
+        let taken: Vec<Taken> =
+            rules.iter().map(|rule| rule.take(&guarded, 0).unwrap()).collect();
+        let rows = source_rows(&guarded, &taken);
+        assert_eq!((rows.used, rows.late, rows.quarantined), (1, 1, 1));
+        assert_eq!(rows.rows_in, rows.used + rows.late + rows.filtered + rows.quarantined);
+    }
+}

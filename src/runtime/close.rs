@@ -1,0 +1,133 @@
+//! Step 4 of an epoch: the close plans of the queries whose windows are complete, and the run of
+//! what stays open.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::execution::context::SessionState;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
+use futures::{StreamExt, TryStreamExt};
+use tidegauge_commitlog::SinkFile;
+use tokio::task::JoinSet;
+
+use super::compile::CompiledJob;
+use super::ingest::IngestContext;
+use super::stage_work::{Piece, StageWork};
+use crate::error::{Error, Result, from_datafusion};
+use crate::plan::Query;
+use crate::sink::{SinkTarget, SinkWriter};
+use crate::state::{StateView, start_range, write_run};
+
+/// Runs the close plans of all queries of which a window closes.
+pub(super) async fn close(
+    job: &CompiledJob,
+    stages: &BTreeMap<String, StageWork>,
+    context: &IngestContext,
+) -> Result<Vec<SinkFile>> {
+    let session = job.session_at(context.attempt.started_ms);
+    let mut files = Vec::new();
+    for query in job.plan.queries.iter().filter(|query| !query.is_stateless()) {
+        let works: Vec<&StageWork> =
+            query.stages.iter().filter_map(|id| stages.get(id)).collect();
+        if works.iter().all(|work| work.closing().is_none()) {
+            continue;
+        }
+        files.extend(close_query(job, query, &works, &session, context).await?);
+    }
+    Ok(files)
+}
+
+async fn close_query(
+    job: &CompiledJob,
+    query: &Query,
+    works: &[&StageWork],
+    session: &SessionState,
+    context: &IngestContext,
+) -> Result<Vec<SinkFile>> {
+    // A stage of the query without a closing window gives no rows.
+    let nothing = StateView::Closing { after_us: i64::MIN, through_us: i64::MIN };
+    let inputs: HashMap<_, _> = works
+        .iter()
+        .map(|work| {
+            let view = work.closing().unwrap_or(nothing);
+            (work.id.clone(), work.input(&context.state, view))
+        })
+        .collect();
+    let plan = job.plan.close_plan(session, query, inputs).await.map_err(from_datafusion)?;
+    let target = job.sink_target(query, context)?;
+    write_plan(plan, session, target).await
+}
+
+/// Writes a plan's rows: by partition of the sink where it has any, else into one file.
+async fn write_plan(
+    plan: Arc<dyn ExecutionPlan>,
+    session: &SessionState,
+    target: SinkTarget,
+) -> Result<Vec<SinkFile>> {
+    let task = session.task_ctx();
+    let streams = if target.partition_by.is_empty() {
+        vec![execute_stream(plan, task).map_err(from_datafusion)?]
+    } else {
+        execute_stream_partitioned(plan, task).map_err(from_datafusion)?
+    };
+    let mut tasks = JoinSet::new();
+    for mut rows in streams {
+        let target = target.clone();
+        tasks.spawn(async move {
+            let mut writer = SinkWriter::new(target)?;
+            while let Some(batch) = rows.next().await {
+                let batch = batch.map_err(from_datafusion)?;
+                if batch.num_rows() > 0 {
+                    writer.write(&batch).await?;
+                }
+            }
+            writer.finish().await
+        });
+    }
+    let mut files = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        let done = done.map_err(|error| Error::bug("a sink's task stopped").with_source(error))?;
+        files.extend(done?);
+    }
+    files.sort_by(|a, b| a.published.cmp(&b.published));
+    Ok(files)
+}
+
+/// A run that an epoch wrote, with its rows to be kept in memory.
+pub(super) struct WrittenRun {
+    pub(super) path: String,
+    pub(super) batches: Arc<Vec<RecordBatch>>,
+}
+
+/// Writes what stays open of a stage, merged to one row a key.
+pub(super) async fn keep_open(
+    job: &CompiledJob,
+    work: &mut StageWork,
+    runs_max: usize,
+    context: &IngestContext,
+) -> Result<Option<WrittenRun>> {
+    let pieces: Vec<Piece> = work.settle(runs_max);
+    if pieces.is_empty() {
+        return Ok(None);
+    }
+    let Some(stage) = job.plan.stages.get(&work.id) else {
+        return Err(Error::bug(format!("there is no stage {}", work.id)));
+    };
+    work.pieces = pieces;
+    let session = job.session_at(context.attempt.started_ms);
+    let input = work.input(&context.state, work.open_view());
+    work.pieces.clear();
+    let partitions = session.config().target_partitions();
+    let plan = stage.merge_plan(input, partitions).map_err(from_datafusion)?;
+    let rows = execute_stream(plan, session.task_ctx()).map_err(from_datafusion)?;
+    let batches: Vec<RecordBatch> = rows.try_collect().await.map_err(from_datafusion)?;
+    if start_range(&batches).is_none() {
+        return Ok(None);
+    }
+    let path = context.attempt.run_path(&work.id, "open");
+    let schema = stage.state_schema().map_err(from_datafusion)?;
+    let run = write_run(&context.state, path.clone(), schema, batches.clone()).await?;
+    work.change.runs_added.extend(run);
+    Ok(Some(WrittenRun { path, batches: Arc::new(batches) }))
+}

@@ -1,0 +1,186 @@
+//! A job file to what runs: the session, the plan, the fingerprint, and every problem of the SQL
+//! with its place. It reads no data.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::execution::context::SessionState;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use object_store::ObjectStore;
+use tidegauge_spec::{BadJob, JobSpec, Problem, SourceSpec};
+
+use super::ingest::IngestContext;
+use crate::error::{Error, Result, from_datafusion};
+use crate::plan::{JobPlan, Query, SinkTable, SourceTable, fingerprint};
+use crate::sink::SinkTarget;
+use crate::source::{OpenSettings, SourceLocation, arrow_schema};
+use crate::sql::{SessionSettings, SqlError, at_clock, parse_script, session_state};
+
+const BATCH_ROWS: usize = 8_192;
+const BLOCK_BYTES: usize = 1024 * 1024;
+/// How many of the largest consumers an error about memory names.
+const CONSUMERS_NAMED: usize = 3;
+
+/// A job that can run.
+pub struct CompiledJob {
+    /// Its file.
+    pub spec: JobSpec,
+    /// Its stages and queries.
+    pub plan: JobPlan,
+    /// What its state depends on.
+    pub fingerprint: BTreeMap<String, String>,
+    pub(super) session: SessionState,
+}
+
+/// A source that a running job reads.
+#[derive(Debug, Clone)]
+pub(super) struct SourceRuntime {
+    pub(super) spec: SourceSpec,
+    pub(super) table: SourceTable,
+    pub(super) location: SourceLocation,
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) time_column: usize,
+    pub(super) future_max_us: i64,
+}
+
+impl fmt::Debug for CompiledJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompiledJob").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+impl CompiledJob {
+    /// Plans the job of `spec`.
+    ///
+    /// # Errors
+    /// Every problem of its SQL.
+    pub async fn new(spec: JobSpec) -> std::result::Result<Self, BadJob> {
+        let bad = |error: SqlError| problem(&spec, &error);
+        let statements =
+            parse_script(&spec.sql.text).map_err(|error| BadJob { problems: vec![bad(error)] })?;
+        let partitions = match spec.partitions {
+            Some(partitions) => partitions,
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        let runtime = runtime_env(spec.memory_max_bytes).map_err(|error| BadJob {
+            problems: vec![general(&spec, "memory_max", error.message())],
+        })?;
+        let session = session_state(&SessionSettings { partitions, runtime });
+        let sources: Vec<SourceTable> = spec.sources.iter().map(source_table).collect();
+        let sinks: Vec<SinkTable> = spec
+            .sinks
+            .iter()
+            .map(|sink| SinkTable {
+                name: sink.name.clone(),
+                partition_by: sink.partition_by.clone(),
+            })
+            .collect();
+        let plan = JobPlan::new(&session, &sources, &sinks, &statements)
+            .await
+            .map_err(|errors| BadJob { problems: errors.into_iter().map(bad).collect() })?;
+        let fingerprint = fingerprint(&plan, &sources);
+        Ok(Self { spec, plan, fingerprint, session })
+    }
+
+    /// The session with `now()` at an epoch's clock.
+    pub(super) fn session_at(&self, clock_ms: i64) -> SessionState {
+        at_clock(&self.session, clock_ms)
+    }
+
+    /// The sources that a query reads, with their storage.
+    pub(super) fn open_sources(&self) -> Result<Vec<SourceRuntime>> {
+        let used = self.plan.sources_used();
+        self.spec
+            .sources
+            .iter()
+            .filter(|source| used.contains(source.name.as_str()))
+            .map(SourceRuntime::open)
+            .collect()
+    }
+
+    /// Where a query's rows go in one attempt.
+    pub(super) fn sink_target(&self, query: &Query, context: &IngestContext) -> Result<SinkTarget> {
+        let sink = self.spec.sinks.iter().find(|sink| sink.name == query.sink);
+        let storage = context.sinks.get(&query.sink);
+        let (Some(sink), Some(storage)) = (sink, storage) else {
+            return Err(Error::bug(format!("there is no sink {}", query.sink)));
+        };
+        Ok(SinkTarget {
+            sink: query.sink.clone(),
+            storage: storage.clone(),
+            partition_by: sink.partition_by.clone(),
+            schema: Arc::clone(&query.schema),
+            attempt: context.attempt.clone(),
+            numbers: Arc::clone(&context.numbers),
+        })
+    }
+}
+
+impl SourceRuntime {
+    fn open(spec: &SourceSpec) -> Result<Self> {
+        let table = source_table(spec);
+        let time_column = table.schema.index_of(&spec.event_time.column).map_err(|error| {
+            Error::bug(format!("the source {} lost its event time", spec.name)).with_source(error)
+        })?;
+        let location = SourceLocation::parse(&spec.location)?;
+        let store = location.open()?;
+        let future_max_us =
+            i64::try_from(spec.event_time.future_max.as_micros()).unwrap_or(i64::MAX);
+        Ok(Self { spec: spec.clone(), table, location, store, time_column, future_max_us })
+    }
+
+    /// How its files are decoded when the columns at `projection` are read.
+    pub(super) fn open_settings(&self, projection: Vec<usize>) -> OpenSettings {
+        OpenSettings {
+            schema: Arc::clone(&self.table.schema),
+            projection,
+            format: self.spec.format.clone(),
+            compression: self.spec.compression,
+            unit: self.spec.event_time.unit,
+            batch_rows: BATCH_ROWS,
+            block_bytes: BLOCK_BYTES,
+        }
+    }
+}
+
+fn source_table(spec: &SourceSpec) -> SourceTable {
+    SourceTable {
+        name: spec.name.clone(),
+        schema: arrow_schema(&spec.schema),
+        event_time: spec.event_time.column.clone(),
+    }
+}
+
+fn runtime_env(memory_max_bytes: u64) -> Result<Arc<RuntimeEnv>> {
+    let bytes = usize::try_from(memory_max_bytes).unwrap_or(usize::MAX);
+    let named = std::num::NonZeroUsize::new(CONSUMERS_NAMED).unwrap_or(std::num::NonZeroUsize::MIN);
+    let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), named);
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .build_arc()
+        .map_err(from_datafusion)
+}
+
+fn problem(spec: &JobSpec, error: &SqlError) -> Problem {
+    let line = error.line.and_then(|line| usize::try_from(line).ok());
+    match &spec.sql.path {
+        Some(file) => Problem {
+            file: file.clone(),
+            line,
+            path: error.column.map(|column| column.to_string()).unwrap_or_default(),
+            message: error.message.clone(),
+        },
+        None => general(spec, "sql", &error.to_string()),
+    }
+}
+
+fn general(spec: &JobSpec, path: &str, message: &str) -> Problem {
+    Problem {
+        file: spec.path.clone(),
+        line: None,
+        path: path.to_owned(),
+        message: message.to_owned(),
+    }
+}

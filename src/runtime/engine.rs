@@ -1,0 +1,374 @@
+//! The epoch driver: discover, ingest, advance, close, commit, publish, in this order, with the
+//! commit log's word on each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::{Duration, Instant};
+
+use tidegauge_commitlog::{
+    Attempt, Clock, CommitLog, CommitOutcome, CommitRecord, JobState, LogSettings, PublishOutcome,
+    SinkFile, SourceChange, Storage,
+};
+
+use super::close::{WrittenRun, close, keep_open};
+use super::compile::{CompiledJob, SourceRuntime};
+use super::ingest::{IngestContext, SourceReceipt, ingest};
+use super::progress::Progress;
+use super::stage_work::StageWork;
+use super::summary::Totals;
+use super::watermark::{advanced, micros};
+use super::work::Work;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::differences;
+use crate::state::RunCache;
+
+/// How a job is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OpenOptions {
+    /// Start anew, forgetting state and progress.
+    pub reset_state: bool,
+    /// Accept sinks that hold files already.
+    pub adopt: bool,
+}
+
+/// A job that runs.
+pub struct Engine {
+    pub(super) job: CompiledJob,
+    pub(super) sources: Vec<SourceRuntime>,
+    pub(super) log: CommitLog,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) totals: Totals,
+    sinks: BTreeMap<String, Storage>,
+    cache: RunCache,
+    /// The next epoch starts anew, and until then this is the state.
+    reset: Option<Box<JobState>>,
+}
+
+/// What became of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is committed and published.
+    Done,
+    /// The log has moved on underneath: look again at what is new.
+    Again,
+}
+
+impl Engine {
+    /// Recovers the job from its log and checks that its state is its own.
+    ///
+    /// # Errors
+    /// `BadJob` when the job has changed since its last epoch, or a sink holds foreign files.
+    pub async fn open(
+        job: CompiledJob,
+        options: OpenOptions,
+        clock: Arc<dyn Clock>,
+        progress: Arc<Progress>,
+    ) -> Result<Self> {
+        let sources = job.open_sources()?;
+        let sinks = job
+            .spec
+            .sinks
+            .iter()
+            .map(|sink| Ok((sink.name.clone(), Storage::open(&sink.location)?)))
+            .collect::<Result<BTreeMap<_, _>>>()?;
+        let storage = Storage::open(&job.spec.state.location)?.child(&job.spec.name);
+        let settings = LogSettings {
+            checkpoint_every: job.spec.state.checkpoint_every,
+            retain_epochs: job.spec.state.retain_epochs,
+            grace: job.spec.state.grace,
+            ..LogSettings::new(job.spec.name.clone())
+        };
+        let seed = rand::random();
+        let log =
+            CommitLog::open(storage, sinks.clone(), settings, Arc::clone(&clock), seed).await?;
+        let is_fresh = log.state().epoch.is_none();
+        if !is_fresh && !options.reset_state {
+            refuse_changed(&job, log.state())?;
+        }
+        if (is_fresh || options.reset_state) && !options.adopt {
+            refuse_full_sinks(&sinks).await?;
+        }
+        let reset = (!is_fresh && options.reset_state).then(Box::default);
+        let cache = RunCache::new(job.spec.state.cache_max_bytes);
+        let totals = Totals::new(&job.spec);
+        Ok(Self { job, sources, log, clock, progress, totals, sinks, cache, reset })
+    }
+
+    /// The state that the next epoch builds on.
+    pub(super) fn state(&self) -> &JobState {
+        match &self.reset {
+            Some(empty) => empty,
+            None => self.log.state(),
+        }
+    }
+
+    /// Runs one epoch over `work`, trying again while the storage is unavailable.
+    pub(super) async fn epoch(&mut self, work: &Work) -> Result<Step> {
+        let mut tried = 0;
+        loop {
+            let attempt = self.log.begin();
+            match self.attempt(work, &attempt).await {
+                Err(error)
+                    if error.kind() == ErrorKind::Unavailable && tried < self.job.spec.epoch.retry =>
+                {
+                    tried += 1;
+                    tracing::warn!(epoch = %attempt.epoch, tried, %error, "an epoch is tried again");
+                    self.clock.sleep(Duration::from_millis(100 << tried.min(8))).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn attempt(&mut self, work: &Work, attempt: &Attempt) -> Result<Step> {
+        let mut timings = Timings::start();
+        let context = self.context(attempt);
+        let mut receipts = self.ingest_all(work, &context).await?;
+        timings.lap("ingest");
+        let mut stages = self.stage_works(&mut receipts);
+        let sources = self.advance(work, &receipts, &mut stages);
+        let mut files: Vec<SinkFile> =
+            receipts.into_values().flat_map(|receipt| receipt.files).collect();
+        files.extend(close(&self.job, &stages, &context).await?);
+        timings.lap("close");
+        let runs_max = self.job.spec.state.runs_max;
+        let mut written = Vec::new();
+        for work in stages.values_mut() {
+            written.extend(keep_open(&self.job, work, runs_max, &context).await?);
+        }
+        timings.lap("state");
+        let record = CommitRecord {
+            reset: self.reset.is_some(),
+            fingerprint: self.job.fingerprint.clone(),
+            sources,
+            stages: stages.into_iter().map(|(id, work)| (id, work.change)).collect(),
+            files,
+            timings_ms: timings.laps,
+            ..attempt.record()
+        };
+        self.commit(attempt, record, written).await
+    }
+
+    fn context(&self, attempt: &Attempt) -> IngestContext {
+        let state = self.state();
+        let watermarks = self
+            .job
+            .plan
+            .stages
+            .keys()
+            .map(|id| (id.clone(), state.stages.get(id).and_then(|stage| stage.watermark_us)))
+            .collect();
+        IngestContext {
+            attempt: attempt.clone(),
+            state: self.log.storage().clone(),
+            sinks: self.sinks.clone(),
+            watermarks,
+            numbers: Arc::new(AtomicU32::new(0)),
+            progress: Arc::clone(&self.progress),
+        }
+    }
+
+    async fn ingest_all(
+        &self,
+        work: &Work,
+        context: &IngestContext,
+    ) -> Result<BTreeMap<String, SourceReceipt>> {
+        let mut receipts = BTreeMap::new();
+        for source in &self.sources {
+            let name = &source.table.name;
+            let files = work.input_files(name);
+            let receipt = match files.is_empty() {
+                true => SourceReceipt::default(),
+                false => ingest(&self.job, source, files, context).await?,
+            };
+            receipts.insert(name.clone(), receipt);
+        }
+        Ok(receipts)
+    }
+
+    fn stage_works(
+        &self,
+        receipts: &mut BTreeMap<String, SourceReceipt>,
+    ) -> BTreeMap<String, StageWork> {
+        let state = self.state();
+        let mut works = BTreeMap::new();
+        for (id, stage) in &self.job.plan.stages {
+            let receipt = receipts
+                .get_mut(&stage.source)
+                .and_then(|receipt| receipt.stages.remove(id))
+                .unwrap_or_default();
+            let work = StageWork::new(stage, state.stages.get(id), receipt, &self.cache);
+            works.insert(id.clone(), work);
+        }
+        works
+    }
+
+    /// Step 3: the watermark of each source from its rows, and of each stage from its source.
+    fn advance(
+        &self,
+        work: &Work,
+        receipts: &BTreeMap<String, SourceReceipt>,
+        stages: &mut BTreeMap<String, StageWork>,
+    ) -> BTreeMap<String, SourceChange> {
+        let mut changes = BTreeMap::new();
+        for source in &self.sources {
+            let name = &source.table.name;
+            let before = self.state().sources.get(name);
+            let receipt = receipts.get(name);
+            let time_max_us = before
+                .and_then(|state| state.max_event_time_us)
+                .max(receipt.and_then(|receipt| receipt.time_max_us));
+            let mut watermark_us = advanced(
+                before.and_then(|state| state.watermark_us),
+                time_max_us,
+                micros(source.spec.event_time.delay),
+            );
+            let is_still = work.is_still(name);
+            if is_still {
+                let open = stages.values().filter(|stage| stage.source == *name);
+                watermark_us = watermark_us.max(open.filter_map(StageWork::last_open_end_us).max());
+            }
+            for stage in stages.values_mut().filter(|stage| stage.source == *name) {
+                stage.advance(watermark_us);
+            }
+            changes.insert(name.clone(), SourceChange {
+                added: work.seen_files(name),
+                watermark_us,
+                max_event_time_us: time_max_us,
+                idle: is_still,
+                rows: receipt.map(|receipt| receipt.rows).unwrap_or_default(),
+            });
+        }
+        changes
+    }
+
+    async fn commit(
+        &mut self,
+        attempt: &Attempt,
+        record: CommitRecord,
+        written: Vec<WrittenRun>,
+    ) -> Result<Step> {
+        match self.log.commit(attempt, record.clone()).await? {
+            CommitOutcome::Committed => {}
+            CommitOutcome::Earlier => {
+                self.reset = None;
+                self.log.discard(attempt, &record).await?;
+                self.publish().await?;
+                return Ok(Step::Again);
+            }
+            CommitOutcome::Abandoned => {
+                self.log.discard(attempt, &record).await?;
+                return Err(Error::unavailable(format!(
+                    "epoch {} took longer than half of state.grace; raise state.grace or lower \
+                     epoch.bytes_max",
+                    attempt.epoch
+                )));
+            }
+            CommitOutcome::Lost { winner } => {
+                self.log.discard(attempt, &record).await?;
+                return Err(fenced(format!("epoch {} was committed by {winner}", attempt.epoch)));
+            }
+            CommitOutcome::Fenced => {
+                return Err(fenced(format!("epoch {} was over already", attempt.epoch)));
+            }
+        }
+        self.reset = None;
+        for run in written {
+            self.cache.insert(&run.path, run.batches);
+        }
+        for path in record.stages.values().flat_map(|stage| &stage.runs_removed) {
+            self.cache.remove(path);
+        }
+        self.publish().await?;
+        self.totals.add(&record);
+        let watermark_us = record.sources.values().filter_map(|source| source.watermark_us).min();
+        self.progress.add_epoch(watermark_us);
+        tracing::debug!(epoch = %attempt.epoch, timings = ?record.timings_ms, "committed");
+        if let Err(error) = self.log.maintain().await {
+            // What was not cleaned up now is cleaned up after the next checkpoint.
+            if error.kind() != ErrorKind::Unavailable {
+                return Err(error);
+            }
+            tracing::warn!(%error, "the log could not be maintained");
+        }
+        Ok(Step::Done)
+    }
+
+    /// Step 6, repeated until it succeeds: the epoch has happened.
+    async fn publish(&mut self) -> Result<()> {
+        let mut tried = 0;
+        loop {
+            match self.log.publish().await {
+                Ok(PublishOutcome::Published { .. }) => return Ok(()),
+                Ok(PublishOutcome::Fenced) => {
+                    return Err(fenced("its last epoch was followed up".to_owned()));
+                }
+                Err(error)
+                    if error.kind() == ErrorKind::Unavailable && tried < self.job.spec.epoch.retry =>
+                {
+                    tried += 1;
+                    tracing::warn!(tried, %error, "publishing is tried again");
+                    self.clock.sleep(Duration::from_millis(100 << tried.min(8))).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn fenced(what: String) -> Error {
+    Error::fenced(format!(
+        "another coordinator runs this job: {what}. This one stops; nothing of the other's was \
+         touched"
+    ))
+}
+
+fn refuse_changed(job: &CompiledJob, state: &JobState) -> Result<()> {
+    let changes = differences(&state.fingerprint, &job.fingerprint);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    Err(Error::bad_job(format!(
+        "the job {} has changed since its last epoch: {}. Its state no longer fits; run it with \
+         --reset-state to start anew, or under another name",
+        job.spec.name,
+        changes.join(", ")
+    )))
+}
+
+async fn refuse_full_sinks(sinks: &BTreeMap<String, Storage>) -> Result<()> {
+    for (name, storage) in sinks {
+        let files = storage.list("").await?;
+        let relative = files.iter().filter_map(|file| storage.relative(&file.location));
+        let published = |path: &String| !path.split('/').any(|part| part.starts_with(['_', '.']));
+        if let Some(path) = relative.into_iter().find(published) {
+            return Err(Error::bad_job(format!(
+                "the sink {name} at {} holds files already ({path}), and this job has no state \
+                 that knows them: its rows could come twice. Use another location, or --adopt to \
+                 keep them beside the new ones",
+                storage.location()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// How long each step of an epoch took.
+struct Timings {
+    last: Instant,
+    laps: BTreeMap<String, u64>,
+}
+
+impl Timings {
+    fn start() -> Self {
+        Self { last: Instant::now(), laps: BTreeMap::new() }
+    }
+
+    fn lap(&mut self, step: &str) {
+        let elapsed = u64::try_from(self.last.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.laps.insert(step.to_owned(), elapsed);
+        self.last = Instant::now();
+    }
+}

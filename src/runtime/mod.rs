@@ -1,0 +1,21 @@
+//! The engine: a compiled job, its epochs one after another, and what it tells about itself.
+//! It alone drives the order of commit.
+
+mod assign;
+mod close;
+mod compile;
+mod cut_run;
+mod engine;
+mod ingest;
+mod progress;
+mod run;
+mod stage_work;
+mod state_buffer;
+mod summary;
+mod watermark;
+mod work;
+
+pub use compile::CompiledJob;
+pub use engine::{Engine, OpenOptions};
+pub use progress::Progress;
+pub use summary::{Summary, rfc3339};

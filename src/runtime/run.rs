@@ -1,0 +1,162 @@
+//! How epochs follow each other: once over what is there, or for as long as the job is wanted.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::compile::SourceRuntime;
+use super::engine::{Engine, Step};
+use super::summary::Summary;
+use super::watermark::micros;
+use super::work::Work;
+use crate::error::Result;
+use crate::source::{Discovered, discover};
+
+/// Files that were listed and are not processed, by source.
+type Pending = BTreeMap<String, VecDeque<Discovered>>;
+
+impl Engine {
+    /// Processes what is there now, epochs back to back; with `drain`, closes all windows at the
+    /// end.
+    ///
+    /// # Errors
+    /// The first that an epoch could not overcome; nothing of that epoch is visible.
+    pub async fn run_once(&mut self, drain: bool) -> Result<Summary> {
+        let started_ms = self.clock.now_ms();
+        let mut pending = self.list().await?;
+        loop {
+            let mut work = self.next_work(&mut pending);
+            let is_last = pending.values().all(VecDeque::is_empty);
+            if is_last && drain {
+                self.drain_into(&mut work);
+            }
+            if !work.has_files() && !self.closes_anything(&work) {
+                break;
+            }
+            if self.epoch(&work).await? == Step::Again {
+                pending = self.list().await?;
+            } else if is_last {
+                break;
+            }
+        }
+        Ok(self.summary(started_ms))
+    }
+
+    /// Runs until `stop` says so, an epoch every `epoch.interval`; the epoch that runs then is
+    /// finished first.
+    ///
+    /// # Errors
+    /// As [`Engine::run_once`].
+    pub async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<Summary> {
+        let started_ms = self.clock.now_ms();
+        let mut shown_ms: BTreeMap<String, i64> = BTreeMap::new();
+        while !*stop.borrow() {
+            let began_ms = self.clock.now_ms();
+            let mut pending = self.list().await?;
+            loop {
+                let mut work = self.next_work(&mut pending);
+                self.idle_into(&mut work, &mut shown_ms);
+                let is_last = pending.values().all(VecDeque::is_empty);
+                if work.has_files() || self.closes_anything(&work) {
+                    self.epoch(&work).await?;
+                }
+                if is_last || *stop.borrow() {
+                    break;
+                }
+            }
+            let spent_ms = self.clock.now_ms().saturating_sub(began_ms);
+            let spent = Duration::from_millis(u64::try_from(spent_ms).unwrap_or_default());
+            let rest = self.job.spec.epoch.interval.saturating_sub(spent);
+            let sleep = self.clock.sleep(rest);
+            tokio::select! {
+                () = sleep => {}
+                // A sender that is gone wants the job to stop, too.
+                changed = stop.changed() => if changed.is_err() { break },
+            }
+        }
+        Ok(self.summary(started_ms))
+    }
+
+    /// The numbers of this run so far.
+    fn summary(&self, started_ms: i64) -> Summary {
+        let elapsed_ms = self.clock.now_ms().saturating_sub(started_ms);
+        let elapsed = Duration::from_millis(u64::try_from(elapsed_ms).unwrap_or_default());
+        self.totals.summary(&self.job.spec.name, elapsed)
+    }
+
+    /// Step 1: what is there and was never processed, in each source's order.
+    async fn list(&self) -> Result<Pending> {
+        let mut pending = Pending::new();
+        for source in &self.sources {
+            pending.insert(source.table.name.clone(), self.list_source(source).await?);
+        }
+        Ok(pending)
+    }
+
+    async fn list_source(&self, source: &SourceRuntime) -> Result<VecDeque<Discovered>> {
+        let name = &source.table.name;
+        let seen = &self.state().seen;
+        let found = discover(&source.store, &source.location, source.spec.order).await?;
+        Ok(found
+            .into_iter()
+            .filter(|file| {
+                let key = file.location.to_string();
+                !seen.contains(name, &key, file.etag.as_deref(), file.size)
+            })
+            .collect())
+    }
+
+    /// The next files of each source, within the epoch's bounds.
+    fn next_work(&self, pending: &mut Pending) -> Work {
+        let bounds = &self.job.spec.epoch;
+        let mut work = Work::default();
+        for (source, files) in pending {
+            let mut bytes: u64 = 0;
+            let mut taken = Vec::new();
+            while let Some(file) = files.front() {
+                let fits = bytes.saturating_add(file.size) <= bounds.bytes_max
+                    && taken.len() < bounds.files_max;
+                if !taken.is_empty() && !fits {
+                    break;
+                }
+                bytes = bytes.saturating_add(file.size);
+                taken.extend(files.pop_front());
+            }
+            work.add_files(source, taken);
+        }
+        work
+    }
+
+    fn drain_into(&self, work: &mut Work) {
+        for source in &self.sources {
+            work.add_still(&source.table.name);
+        }
+    }
+
+    /// A source that has shown no file for `idle_after` stands still.
+    fn idle_into(&self, work: &mut Work, shown_ms: &mut BTreeMap<String, i64>) {
+        let now_ms = self.clock.now_ms();
+        for source in &self.sources {
+            let name = &source.table.name;
+            if !work.input_files(name).is_empty() {
+                shown_ms.insert(name.clone(), now_ms);
+                continue;
+            }
+            let shown = *shown_ms.entry(name.clone()).or_insert(now_ms);
+            let idle_us = micros(source.spec.event_time.idle_after);
+            if now_ms.saturating_sub(shown).saturating_mul(1_000) >= idle_us {
+                work.add_still(name);
+            }
+        }
+    }
+
+    /// Whether an epoch without files would close a window.
+    fn closes_anything(&self, work: &Work) -> bool {
+        let state = self.state();
+        self.job.plan.stages.values().any(|stage| {
+            let has_runs = state.stages.get(&stage.id).is_some_and(|state| !state.runs.is_empty());
+            work.is_still(&stage.source) && has_runs
+        })
+    }
+}

@@ -1,0 +1,192 @@
+//! One stage in one epoch: the pieces of its state, how far its windows close, and what remains.
+
+use std::sync::Arc;
+
+use datafusion::execution::memory_pool::MemoryReservation;
+use tidegauge_commitlog::{Run, StageChange, StageState, Storage};
+
+use super::ingest::StageReceipt;
+use crate::operator::StateInput;
+use crate::plan::Stage;
+use crate::state::{RunCache, StatePart, StateShape, StateView, start_range};
+
+/// A stage between its ingest and its commit.
+#[derive(Debug)]
+pub(super) struct StageWork {
+    pub(super) id: String,
+    pub(super) source: String,
+    pub(super) state: StateShape,
+    /// The watermark before this epoch.
+    pub(super) after_us: Option<i64>,
+    /// The watermark that this epoch reaches.
+    pub(super) through_us: Option<i64>,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) change: StageChange,
+    /// Holds the memory of this epoch's pieces reserved.
+    _reserved: Vec<MemoryReservation>,
+}
+
+/// A piece of a stage's state, with the starts of its first and last pane or window.
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    pub(super) part: StatePart,
+    pub(super) first_us: i64,
+    pub(super) last_us: i64,
+    pub(super) origin: PieceOrigin,
+}
+
+/// Where a piece is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum PieceOrigin {
+    /// Nowhere yet.
+    Memory,
+    /// In a run that this epoch wrote.
+    NewRun(Run),
+    /// In a run of an earlier epoch.
+    OldRun(Run),
+}
+
+impl StageWork {
+    /// Puts together what was there and what this epoch's ingest gave.
+    pub(super) fn new(
+        stage: &Stage,
+        before: Option<&StageState>,
+        receipt: StageReceipt,
+        cache: &RunCache,
+    ) -> Self {
+        let mut pieces = Vec::new();
+        let mut reserved = Vec::new();
+        for part in receipt.parts {
+            if let Some((first_us, last_us)) = start_range(&part.batches) {
+                let part = StatePart::Memory(Arc::new(part.batches));
+                pieces.push(Piece { part, first_us, last_us, origin: PieceOrigin::Memory });
+            }
+            pieces.extend(part.runs.into_iter().map(|run| {
+                piece_of_run(StatePart::File(run.clone()), PieceOrigin::NewRun(run))
+            }));
+            reserved.push(part.reservation);
+        }
+        for run in before.map(|state| state.runs.as_slice()).unwrap_or_default() {
+            let part = match cache.get(&run.path) {
+                Some(batches) => StatePart::Memory(batches),
+                None => StatePart::File(run.clone()),
+            };
+            pieces.push(piece_of_run(part, PieceOrigin::OldRun(run.clone())));
+        }
+        let after_us = before.and_then(|state| state.watermark_us);
+        let change = StageChange { rows: receipt.rows, ..StageChange::default() };
+        Self {
+            id: stage.id.clone(),
+            source: stage.source.clone(),
+            state: StateShape { shape: stage.shape, panes: stage.panes },
+            after_us,
+            through_us: after_us,
+            pieces,
+            change,
+            _reserved: reserved,
+        }
+    }
+
+    /// The end of the last window that is open.
+    pub(super) fn last_open_end_us(&self) -> Option<i64> {
+        let ends = self.pieces.iter().map(|piece| self.state.last_end(piece.last_us));
+        ends.max().filter(|end| self.after_us.is_none_or(|after| *end > after))
+    }
+
+    /// Moves the stage's watermark, never back.
+    pub(super) fn advance(&mut self, watermark_us: Option<i64>) {
+        self.through_us = self.through_us.max(watermark_us);
+        self.change.watermark_us = self.through_us;
+    }
+
+    /// The view of the windows that close, where there may be any.
+    pub(super) fn closing(&self) -> Option<StateView> {
+        let view = StateView::Closing {
+            after_us: self.after_us.unwrap_or(i64::MIN),
+            through_us: self.through_us?,
+        };
+        self.sees(&view).then_some(view)
+    }
+
+    /// What a plan with `view` reads.
+    pub(super) fn input(&self, storage: &Storage, view: StateView) -> StateInput {
+        let parts = self
+            .pieces
+            .iter()
+            .filter(|piece| view.may_see(&self.state, piece.first_us, piece.last_us))
+            .flat_map(|piece| split(&piece.part))
+            .collect();
+        StateInput { storage: storage.clone(), parts, state: self.state, view }
+    }
+
+    /// The view of what stays open.
+    pub(super) fn open_view(&self) -> StateView {
+        StateView::Open { through_us: self.through_us.unwrap_or(i64::MIN) }
+    }
+
+    /// Settles which pieces stay as they are and gives those that are to be written as one new
+    /// run: what is only in memory and, when there would be too many runs, the smallest of them.
+    pub(super) fn settle(&mut self, runs_max: usize) -> Vec<Piece> {
+        let open = self.open_view();
+        let (open_pieces, closed): (Vec<Piece>, Vec<Piece>) = std::mem::take(&mut self.pieces)
+            .into_iter()
+            .partition(|piece| open.may_see(&self.state, piece.first_us, piece.last_us));
+        for piece in closed {
+            self.remove_if_old(&piece);
+        }
+        let (mut fresh, mut runs): (Vec<Piece>, Vec<Piece>) =
+            open_pieces.into_iter().partition(|piece| piece.origin == PieceOrigin::Memory);
+        if runs.len() + usize::from(!fresh.is_empty()) > runs_max {
+            runs.sort_by_key(|piece| std::cmp::Reverse(piece.bytes()));
+            let merged = runs.split_off(runs_max / 2);
+            for piece in &merged {
+                self.remove_if_old(piece);
+            }
+            fresh.extend(merged);
+        }
+        for piece in runs {
+            if let PieceOrigin::NewRun(run) = piece.origin {
+                self.change.runs_added.push(run);
+            }
+        }
+        fresh
+    }
+
+    fn sees(&self, view: &StateView) -> bool {
+        self.pieces.iter().any(|piece| view.may_see(&self.state, piece.first_us, piece.last_us))
+    }
+
+    fn remove_if_old(&mut self, piece: &Piece) {
+        if let PieceOrigin::OldRun(run) = &piece.origin {
+            self.change.runs_removed.push(run.path.clone());
+        }
+    }
+}
+
+impl Piece {
+    fn bytes(&self) -> u64 {
+        match &self.origin {
+            PieceOrigin::Memory => 0,
+            PieceOrigin::NewRun(run) | PieceOrigin::OldRun(run) => run.bytes,
+        }
+    }
+}
+
+/// Batches of one piece as parts of their own, so that a plan's partitions share them.
+fn split(part: &StatePart) -> Vec<StatePart> {
+    match part {
+        StatePart::Memory(batches) if batches.len() > 1 => batches
+            .iter()
+            .map(|batch| StatePart::Memory(Arc::new(vec![batch.clone()])))
+            .collect(),
+        part => vec![part.clone()],
+    }
+}
+
+fn piece_of_run(part: StatePart, origin: PieceOrigin) -> Piece {
+    let (first_us, last_us) = match &origin {
+        PieceOrigin::NewRun(run) | PieceOrigin::OldRun(run) => (run.pane_min_us, run.pane_max_us),
+        PieceOrigin::Memory => (i64::MIN, i64::MAX),
+    };
+    Piece { part, first_us, last_us, origin }
+}

@@ -1,0 +1,71 @@
+//! The partial aggregates that one partition of an ingest plan makes: in memory while the memory
+//! pool has room, else in runs.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use tidegauge_commitlog::{Attempt, Run, Storage};
+
+use crate::error::Result;
+use crate::state::write_run;
+
+/// Where a buffer's runs go.
+#[derive(Debug, Clone)]
+pub(super) struct RunTarget {
+    pub(super) storage: Storage,
+    pub(super) attempt: Attempt,
+    pub(super) stage: String,
+    pub(super) schema: SchemaRef,
+}
+
+/// Partial aggregates of one stage.
+#[derive(Debug)]
+pub(super) struct StateBuffer {
+    target: RunTarget,
+    task: String,
+    reservation: MemoryReservation,
+    batches: Vec<RecordBatch>,
+    runs: Vec<Run>,
+}
+
+/// What a buffer held in the end. The memory stays reserved as long as it is kept.
+#[derive(Debug)]
+pub(super) struct Buffered {
+    pub(super) batches: Vec<RecordBatch>,
+    pub(super) runs: Vec<Run>,
+    pub(super) reservation: MemoryReservation,
+}
+
+impl StateBuffer {
+    pub(super) fn new(target: RunTarget, task: String, pool: &Arc<dyn MemoryPool>) -> Self {
+        let reservation = MemoryConsumer::new(format!("state of {}", target.stage)).register(pool);
+        Self { target, task, reservation, batches: vec![], runs: vec![] }
+    }
+
+    /// Keeps a batch, writing what is there to a run first when memory is short.
+    pub(super) async fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        let bytes = batch.get_array_memory_size();
+        self.batches.push(batch);
+        if self.reservation.try_grow(bytes).is_err() {
+            self.spill().await?;
+        }
+        Ok(())
+    }
+
+    async fn spill(&mut self) -> Result<()> {
+        let batches = std::mem::take(&mut self.batches);
+        let task = format!("{}-{}", self.task, self.runs.len());
+        let path = self.target.attempt.run_path(&self.target.stage, &task);
+        let schema = Arc::clone(&self.target.schema);
+        let run = write_run(&self.target.storage, path, schema, batches).await?;
+        self.runs.extend(run);
+        self.reservation.free();
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Buffered {
+        Buffered { batches: self.batches, runs: self.runs, reservation: self.reservation }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a run did, in numbers: the summary at its end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat};
+use serde::Serialize;
+use tidegauge_commitlog::{CommitRecord, SourceRows};
+use tidegauge_spec::JobSpec;
+
+/// The counts of a run's committed epochs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Totals {
+    epochs: u64,
+    files: u64,
+    rows: SourceRows,
+    rows_out: BTreeMap<String, u64>,
+    watermarks_us: BTreeMap<String, Option<i64>>,
+}
+
+/// The summary of a run, as `--summary json` prints it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// The job's name.
+    pub job: String,
+    /// Epochs that this run committed.
+    pub epochs: u64,
+    /// Files that they read.
+    pub files: u64,
+    /// Rows of sources that a query reads, each once.
+    pub rows_in: u64,
+    /// Rows that at least one query used.
+    pub rows_used: u64,
+    /// Rows that every query's filter dropped.
+    pub rows_filtered: u64,
+    /// Rows that came after their windows had closed.
+    pub rows_late: u64,
+    /// Rows without an event time, or with one of the future.
+    pub rows_quarantined: u64,
+    /// Rows written, by sink.
+    pub rows_out: BTreeMap<String, u64>,
+    /// The least watermark of the sources, RFC 3339.
+    pub watermark: Option<String>,
+    /// Seconds from the start of the run.
+    pub elapsed_s: f64,
+    /// `rows_in` by second.
+    pub rows_per_s: f64,
+}
+
+impl Totals {
+    pub(super) fn new(spec: &JobSpec) -> Self {
+        let rows_out = spec.sinks.iter().map(|sink| (sink.name.clone(), 0)).collect();
+        Self { rows_out, ..Self::default() }
+    }
+
+    pub(super) fn add(&mut self, record: &CommitRecord) {
+        self.epochs += 1;
+        for (name, source) in &record.sources {
+            self.files += source.added.len() as u64;
+            self.rows.add(&source.rows);
+            self.watermarks_us.insert(name.clone(), source.watermark_us);
+        }
+        for file in &record.files {
+            *self.rows_out.entry(file.sink.clone()).or_default() += file.rows;
+        }
+    }
+
+    pub(super) fn summary(&self, job: &str, elapsed: Duration) -> Summary {
+        let seconds = elapsed.as_secs_f64();
+        let watermark_us = self.watermarks_us.values().flatten().min().copied();
+        Summary {
+            job: job.to_owned(),
+            epochs: self.epochs,
+            files: self.files,
+            rows_in: self.rows.rows_in,
+            rows_used: self.rows.used,
+            rows_filtered: self.rows.filtered,
+            rows_late: self.rows.late,
+            rows_quarantined: self.rows.quarantined,
+            rows_out: self.rows_out.clone(),
+            watermark: watermark_us.and_then(rfc3339),
+            elapsed_s: (seconds * 1e3).round() / 1e3,
+            rows_per_s: (self.rows.rows_in as f64 / seconds.max(1e-9)).round(),
+        }
+    }
+}
+
+/// A time in microseconds since 1970 as RFC 3339 in UTC.
+pub fn rfc3339(us: i64) -> Option<String> {
+    DateTime::from_timestamp_micros(us).map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}

@@ -1,0 +1,53 @@
+//! What one epoch takes on: files of each source, and sources that stand still.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegauge_commitlog::SeenFile;
+
+use crate::source::{Discovered, InputFile};
+
+/// The input of one epoch.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Work {
+    files: BTreeMap<String, Vec<Discovered>>,
+    still: BTreeSet<String>,
+}
+
+impl Work {
+    /// Adds a source's files, in the order in which they are read.
+    pub(super) fn add_files(&mut self, source: &str, files: Vec<Discovered>) {
+        self.files.entry(source.to_owned()).or_default().extend(files);
+    }
+
+    /// Says that a source's open windows are to close, because it is drained or idle.
+    pub(super) fn add_still(&mut self, source: &str) {
+        self.still.insert(source.to_owned());
+    }
+
+    pub(super) fn is_still(&self, source: &str) -> bool {
+        self.still.contains(source)
+    }
+
+    pub(super) fn has_files(&self) -> bool {
+        self.files.values().any(|files| !files.is_empty())
+    }
+
+    /// The files of a source for its decoder.
+    pub(super) fn input_files(&self, source: &str) -> Vec<InputFile> {
+        self.of(source).iter().map(Discovered::input_file).collect()
+    }
+
+    /// The files of a source for the record.
+    pub(super) fn seen_files(&self, source: &str) -> Vec<SeenFile> {
+        let seen = |file: &Discovered| SeenFile {
+            key: file.location.to_string(),
+            etag: file.etag.clone(),
+            size: file.size,
+        };
+        self.of(source).iter().map(seen).collect()
+    }
+
+    fn of(&self, source: &str) -> &[Discovered] {
+        self.files.get(source).map(Vec::as_slice).unwrap_or_default()
+    }
+}

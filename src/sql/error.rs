@@ -1,0 +1,97 @@
+//! Errors of a job's SQL: line and column, and what would be right.
+
+use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::TokenizerError;
+
+/// A statement that cannot be planned, with its place in the SQL text where it is known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{message}", place(*line, *column))]
+pub struct SqlError {
+    /// The line in the SQL text, from 1.
+    pub line: Option<u64>,
+    /// The column in that line, from 1.
+    pub column: Option<u64>,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+fn place(line: Option<u64>, column: Option<u64>) -> String {
+    match (line, column) {
+        (Some(line), Some(column)) => format!("line {line}, column {column}: "),
+        (Some(line), None) => format!("line {line}: "),
+        _ => String::new(),
+    }
+}
+
+impl SqlError {
+    /// An error at a known place.
+    pub fn at(line: u64, column: u64, message: impl Into<String>) -> Self {
+        Self { line: Some(line), column: Some(column), message: message.into() }
+    }
+
+    /// An error in the statement that begins at `line`.
+    pub fn in_statement(line: u64, message: impl Into<String>) -> Self {
+        Self { line: Some(line), column: None, message: message.into() }
+    }
+
+    /// An error of the planner: its own place where it names one, else the statement's.
+    pub fn from_planner(error: &DataFusionError, statement_line: u64) -> Self {
+        let message = planner_message(error);
+        let span = error
+            .iter()
+            .find_map(|error| error.diagnostic())
+            .and_then(|diagnostic| diagnostic.span);
+        match span {
+            Some(span) => Self::at(span.start.line, span.start.column, message),
+            None => Self::in_statement(statement_line, message),
+        }
+    }
+}
+
+/// The planner's message without the wrappers that say nothing to a user.
+pub fn planner_message(error: &DataFusionError) -> String {
+    match error {
+        DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) => {
+            planner_message(inner)
+        }
+        DataFusionError::Shared(inner) => planner_message(inner),
+        DataFusionError::Plan(message) | DataFusionError::NotImplemented(message) => message.clone(),
+        DataFusionError::SchemaError(inner, _) => schema_message(inner),
+        DataFusionError::Collection(errors) => {
+            errors.first().map(planner_message).unwrap_or_default()
+        }
+        other => other.strip_backtrace(),
+    }
+}
+
+fn schema_message(error: &SchemaError) -> String {
+    error.to_string().trim_end_matches('.').to_owned()
+}
+
+pub(super) fn parser_error(error: &ParserError) -> SqlError {
+    match error {
+        ParserError::ParserError(text) | ParserError::TokenizerError(text) => located(text),
+        ParserError::RecursionLimitExceeded => SqlError {
+            line: None,
+            column: None,
+            message: "the statement nests too deeply; split it into views".to_owned(),
+        },
+    }
+}
+
+pub(super) fn tokenizer_error(error: &TokenizerError) -> SqlError {
+    SqlError::at(error.location.line, error.location.column, error.message.clone())
+}
+
+/// Takes the place off the end of the parser's text, where it puts it.
+fn located(text: &str) -> SqlError {
+    let parsed = text.rsplit_once(" at Line: ").and_then(|(message, place)| {
+        let (line, column) = place.split_once(", Column: ")?;
+        Some((message, line.trim().parse().ok()?, column.trim().parse().ok()?))
+    });
+    match parsed {
+        Some((message, line, column)) => SqlError::at(line, column, message),
+        None => SqlError { line: None, column: None, message: text.to_owned() },
+    }
+}

@@ -1,0 +1,24 @@
+//! The SQL of a job: its statements, the window forms of four dialects, and the session that
+//! plans them. It makes logical plans; what is done with them is decided in `plan/`.
+
+mod error;
+mod interval;
+mod pane_function;
+mod rewrite;
+mod script;
+mod session;
+mod window_function;
+mod window_node;
+mod window_relation;
+mod window_shape;
+
+pub use error::{SqlError, planner_message};
+pub use interval::interval_us;
+pub use pane_function::{pane_functions, pane_start_expr, window_starts_expr};
+pub use script::{JobStatement, StatementKind, parse_script};
+pub use session::{SessionSettings, at_clock, session_state};
+pub use window_function::{
+    WindowKey, WindowValue, calls_window_function, strip, window_key, window_struct_fields,
+};
+pub use window_node::{WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode, time_type};
+pub use window_shape::WindowShape;

@@ -1,0 +1,159 @@
+//! A job's SQL text to its statements: views and inserts, each with the place where it stands.
+
+use datafusion::sql::sqlparser::ast::{
+    Ident, ObjectName, ObjectNamePart, Query, Spanned, Statement, TableObject,
+};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use super::error::{SqlError, parser_error, tokenizer_error};
+use super::rewrite::drop_table_keyword;
+
+const RECURSION_MAX: usize = 200;
+
+/// One statement of a job's SQL.
+#[derive(Debug, Clone)]
+pub struct JobStatement {
+    /// Where the statement begins, from 1.
+    pub line: u64,
+    /// What it defines.
+    pub kind: StatementKind,
+    /// The query that gives the rows.
+    pub query: Box<Query>,
+}
+
+/// What a statement defines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatementKind {
+    /// `CREATE VIEW name [(columns)] AS query`.
+    View {
+        /// The view's name.
+        name: String,
+        /// Names for its columns; empty where the query's own stand.
+        columns: Vec<String>,
+    },
+    /// `INSERT INTO sink query`.
+    Insert {
+        /// The sink's name.
+        sink: String,
+    },
+}
+
+/// Parses the text of a job.
+///
+/// # Errors
+/// The first syntax error or foreign statement, with its line and column.
+pub fn parse_script(sql: &str) -> Result<Vec<JobStatement>, SqlError> {
+    let dialect = GenericDialect {};
+    let tokens: Vec<TokenWithSpan> = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|error| tokenizer_error(&error))?;
+    let mut parser = Parser::new(&dialect)
+        .with_recursion_limit(RECURSION_MAX)
+        .with_tokens_with_locations(drop_table_keyword(tokens));
+    let mut statements = Vec::new();
+    loop {
+        while parser.consume_token(&Token::SemiColon) {}
+        let first = parser.peek_token();
+        if first.token == Token::EOF {
+            return Ok(statements);
+        }
+        let line = first.span.start.line;
+        let statement = parser.parse_statement().map_err(|error| parser_error(&error))?;
+        statements.push(job_statement(line, statement)?);
+        let next = parser.peek_token();
+        if !matches!(next.token, Token::SemiColon | Token::EOF) {
+            return Err(SqlError::at(
+                next.span.start.line,
+                next.span.start.column,
+                format!("\"{}\" does not belong here; end a statement with ;", next.token),
+            ));
+        }
+    }
+}
+
+fn job_statement(line: u64, statement: Statement) -> Result<JobStatement, SqlError> {
+    let start = statement.span().start;
+    let refuse = |message: String| SqlError::at(line.max(start.line), start.column.max(1), message);
+    match statement {
+        Statement::CreateView(view) if !view.materialized => {
+            let columns = view.columns.iter().map(|column| normalized(&column.name)).collect();
+            let name = single_name(&view.name).ok_or_else(|| {
+                refuse(format!("\"{}\": a view has a name without dots", view.name))
+            })?;
+            Ok(JobStatement { line, kind: StatementKind::View { name, columns }, query: view.query })
+        }
+        Statement::Insert(insert) => {
+            let TableObject::TableName(table) = &insert.table else {
+                return Err(refuse("INSERT INTO names a sink".to_owned()));
+            };
+            let sink = single_name(table)
+                .ok_or_else(|| refuse(format!("\"{table}\": a sink has a name without dots")))?;
+            if !insert.columns.is_empty() {
+                let what = "INSERT INTO sink takes no list of columns; name them in the SELECT";
+                return Err(refuse(what.to_owned()));
+            }
+            match insert.source {
+                Some(query) => Ok(JobStatement { line, kind: StatementKind::Insert { sink }, query }),
+                None => Err(refuse("INSERT INTO needs a SELECT".to_owned())),
+            }
+        }
+        other => {
+            let text: String = other.to_string().chars().take(60).collect();
+            Err(refuse(format!(
+                "\"{text}\" is not a statement of a job; write CREATE VIEW ... AS SELECT or \
+                 INSERT INTO sink SELECT"
+            )))
+        }
+    }
+}
+
+fn single_name(name: &ObjectName) -> Option<String> {
+    match name.0.as_slice() {
+        [ObjectNamePart::Identifier(ident)] => Some(normalized(ident)),
+        _ => None,
+    }
+}
+
+/// Unquoted identifiers fold to lower case, as in PostgreSQL.
+fn normalized(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_gives_its_views_and_inserts_in_order() {
+        let sql = "-- flows\nCREATE VIEW v AS SELECT 1;\n\nINSERT INTO Out SELECT * FROM v;\n";
+        let statements = parse_script(sql).unwrap();
+        assert_eq!(statements.len(), 2);
+        assert_eq!(statements[1].line, 4);
+        assert_eq!(statements[1].kind, StatementKind::Insert { sink: "out".to_owned() });
+    }
+
+    #[test]
+    fn a_syntax_error_names_line_and_column() {
+        let error = parse_script("INSERT INTO a\nSELECT x FROM WHERE").unwrap_err();
+        assert_eq!((error.line, error.column), (Some(2), Some(15)), "{error}");
+    }
+
+    #[test]
+    fn table_before_an_argument_is_dropped_and_positions_stay() {
+        let sql = "INSERT INTO a SELECT * FROM TABLE(TUMBLE(TABLE flows, DESCRIPTOR(ts), \
+                   INTERVAL '1' MINUTE)) WHERE )";
+        let error = parse_script(sql).unwrap_err();
+        assert_eq!(error.column, Some(sql.len() as u64), "{error}");
+    }
+
+    #[test]
+    fn other_statements_are_refused_with_what_a_job_holds() {
+        let error = parse_script("DROP TABLE x").unwrap_err();
+        assert!(error.to_string().contains("INSERT INTO sink SELECT"), "{error}");
+    }
+}

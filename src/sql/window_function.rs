@@ -1,0 +1,172 @@
+//! Windows as grouping expressions: Arroyo's `tumble(size)` and `hop(slide, size)`, and the
+//! `date_trunc` and `date_bin` of the event time that everybody types.
+//!
+//! The first two are functions only in name: they take the event time that FROM carries. The
+//! planner of `plan/` recognises them among the grouping keys and computes them from the window;
+//! anywhere else they are refused.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Fields};
+use datafusion::common::{Column, Result, ScalarValue, plan_err};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use super::interval::interval_us;
+use super::window_node::time_type;
+use super::window_shape::WindowShape;
+
+const MONDAY_US: i64 = 4 * 86_400_000_000;
+
+/// `tumble` and `hop` as the function registry knows them.
+pub fn window_functions() -> Vec<ScalarUDF> {
+    ["tumble", "hop"].into_iter().map(|name| ScalarUDF::from(WindowFunction::new(name))).collect()
+}
+
+/// The struct that `tumble()` and `hop()` give: the window's `start` and `end`.
+pub fn window_struct_fields() -> Fields {
+    Fields::from(vec![Field::new("start", time_type(), true), Field::new("end", time_type(), true)])
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct WindowFunction {
+    name: &'static str,
+    signature: Signature,
+}
+
+impl WindowFunction {
+    fn new(name: &'static str) -> Self {
+        Self { name, signature: Signature::variadic_any(Volatility::Volatile) }
+    }
+}
+
+impl ScalarUDFImpl for WindowFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _args: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Struct(window_struct_fields()))
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        plan_err!("{}() is a window: it stands in GROUP BY only", self.name)
+    }
+}
+
+/// What a grouping key gives of its window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WindowValue {
+    /// The first instant.
+    Start,
+    /// The first instant after it.
+    End,
+    /// The last millisecond.
+    Time,
+    /// A struct of start and end.
+    Struct,
+}
+
+/// A grouping key that is a window of some event time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowKey {
+    /// The windows.
+    pub shape: WindowShape,
+    /// The column that the expression names as time; none where it takes the event time.
+    pub time: Option<Column>,
+    /// What the key's value is.
+    pub value: WindowValue,
+}
+
+/// Recognises a window among grouping expressions; other expressions give nothing.
+///
+/// # Errors
+/// When it is a window but its lengths are wrong.
+pub fn window_key(expr: &Expr) -> Result<Option<WindowKey>> {
+    let Expr::ScalarFunction(call) = strip(expr) else { return Ok(None) };
+    let args: Vec<&Expr> = call.args.iter().map(strip).collect();
+    match (call.func.name(), args.as_slice()) {
+        ("tumble", [size]) => of_event_time(interval_us(size)?, None).map(Some),
+        ("hop", [slide, size]) => {
+            of_event_time(interval_us(size)?, Some(interval_us(slide)?)).map(Some)
+        }
+        ("tumble", _) => plan_err!("tumble takes one length: tumble(INTERVAL '1' MINUTE)"),
+        ("hop", _) => plan_err!("hop takes a slide and a size, both intervals"),
+        ("date_trunc", [Expr::Literal(unit, _), Expr::Column(time)]) => {
+            Ok(truncation(unit).map(|shape| started(shape, time)))
+        }
+        ("date_bin", [stride, Expr::Column(time), rest @ ..]) => {
+            let Ok(size_us) = interval_us(stride) else { return Ok(None) };
+            let Some(origin_us) = origin_us(rest) else { return Ok(None) };
+            let shape = WindowShape::tumble(size_us, origin_us.rem_euclid(size_us.max(1)));
+            Ok(shape.ok().map(|shape| started(shape, time)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Whether an expression calls `tumble()` or `hop()` somewhere.
+pub fn calls_window_function(expr: &Expr) -> bool {
+    use datafusion::common::tree_node::TreeNode;
+    expr.exists(|node| {
+        Ok(matches!(node, Expr::ScalarFunction(call)
+            if matches!(call.func.name(), "tumble" | "hop")))
+    })
+    .unwrap_or(true)
+}
+
+/// The expression under aliases and casts that keep a time's meaning.
+pub fn strip(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => strip(&alias.expr),
+        Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(_, _)) => {
+            strip(&cast.expr)
+        }
+        other => other,
+    }
+}
+
+fn of_event_time(size_us: i64, slide_us: Option<i64>) -> Result<WindowKey> {
+    match WindowShape::new(size_us, slide_us.unwrap_or(size_us), 0) {
+        Ok(shape) => Ok(WindowKey { shape, time: None, value: WindowValue::Struct }),
+        Err(why) => plan_err!("{why}"),
+    }
+}
+
+fn started(shape: WindowShape, time: &Column) -> WindowKey {
+    WindowKey { shape, time: Some(time.clone()), value: WindowValue::Start }
+}
+
+fn truncation(unit: &ScalarValue) -> Option<WindowShape> {
+    let unit = unit.try_as_str().flatten()?.to_lowercase();
+    let (size_us, offset_us) = match unit.as_str() {
+        "millisecond" | "milliseconds" => (1_000, 0),
+        "second" | "seconds" => (1_000_000, 0),
+        "minute" | "minutes" => (60_000_000, 0),
+        "hour" | "hours" => (3_600_000_000, 0),
+        "day" | "days" => (86_400_000_000, 0),
+        "week" | "weeks" => (7 * 86_400_000_000, MONDAY_US),
+        _ => return None,
+    };
+    WindowShape::tumble(size_us, offset_us).ok()
+}
+
+fn origin_us(rest: &[&Expr]) -> Option<i64> {
+    let [origin] = rest else { return rest.is_empty().then_some(0) };
+    let Expr::Literal(value, _) = origin else { return None };
+    let us = value.cast_to(&time_type()).ok()?;
+    match us {
+        ScalarValue::TimestampMicrosecond(us, _) => us,
+        _ => None,
+    }
+}
+
+/// The field of a window's struct, for callers that build one.
+pub fn window_struct_type() -> Arc<Field> {
+    Arc::new(Field::new("window", DataType::Struct(window_struct_fields()), true))
+}

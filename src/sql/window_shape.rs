@@ -1,0 +1,156 @@
+//! The arithmetic of TUMBLE and HOP: which windows hold a time, which pane a row belongs to,
+//! and when a window or a pane is finished.
+//!
+//! ```text
+//!  size 5, slide 2            |----w----|
+//!                       |----w----|
+//!  panes of gcd = 1     |-|-|-|-|-|-|-|-|   a window is a whole number of panes
+//! ```
+//!
+//! All times are microseconds since 1970-01-01 UTC and may be negative. It knows nothing of
+//! plans or rows.
+
+use serde::{Deserialize, Serialize};
+
+/// A window over more panes than this is kept per window instead of per pane.
+const PANES_PER_WINDOW_MAX: i64 = 10_000;
+
+/// The size, slide and offset of a family of windows: `[k * slide + offset, + size)` for every
+/// integer `k`. TUMBLE is the family whose slide is its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WindowShape {
+    size_us: i64,
+    slide_us: i64,
+    offset_us: i64,
+}
+
+impl WindowShape {
+    /// Checks the three lengths, in microseconds.
+    ///
+    /// # Errors
+    /// A sentence that says which of them is wrong and what would be right.
+    pub fn new(size_us: i64, slide_us: i64, offset_us: i64) -> Result<Self, String> {
+        for (what, length_us) in [("size", size_us), ("slide", slide_us)] {
+            if length_us < 1_000 {
+                return Err(format!("the window's {what} must be at least one millisecond"));
+            }
+        }
+        if offset_us.abs() >= slide_us {
+            let what = if size_us == slide_us { "size" } else { "slide" };
+            return Err(format!("the window's offset must be smaller than its {what}"));
+        }
+        Ok(Self { size_us, slide_us, offset_us })
+    }
+
+    /// A family of windows of `size_us` side by side.
+    ///
+    /// # Errors
+    /// As [`WindowShape::new`].
+    pub fn tumble(size_us: i64, offset_us: i64) -> Result<Self, String> {
+        Self::new(size_us, size_us, offset_us)
+    }
+
+    /// The length of a window in microseconds.
+    pub fn size_us(&self) -> i64 {
+        self.size_us
+    }
+
+    /// The distance between the starts of two windows in microseconds.
+    pub fn slide_us(&self) -> i64 {
+        self.slide_us
+    }
+
+    /// How far the windows' starts are from multiples of the slide, in microseconds.
+    pub fn offset_us(&self) -> i64 {
+        self.offset_us
+    }
+
+    /// Whether each time lies in exactly one window.
+    pub fn is_tumble(&self) -> bool {
+        self.size_us == self.slide_us
+    }
+
+    /// The length of a pane: the greatest length of which size and slide are multiples.
+    pub fn pane_us(&self) -> i64 {
+        gcd(self.size_us, self.slide_us)
+    }
+
+    /// Whether panes pay: windows overlap and hold a bounded number of them.
+    pub fn suits_panes(&self) -> bool {
+        !self.is_tumble() && self.size_us / self.pane_us() <= PANES_PER_WINDOW_MAX
+    }
+
+    /// The start of the pane that holds `time_us`.
+    pub fn pane_start(&self, time_us: i64) -> i64 {
+        self.floor_to(time_us, self.pane_us())
+    }
+
+    /// The start of the latest window that begins at or before `time_us`; with a slide longer
+    /// than the size that window may already have ended.
+    pub fn last_start(&self, time_us: i64) -> i64 {
+        self.floor_to(time_us, self.slide_us)
+    }
+
+    /// The starts of all windows that hold `time_us`, latest first.
+    pub fn starts(&self, time_us: i64) -> impl Iterator<Item = i64> + use<> {
+        let (size_us, slide_us) = (self.size_us, self.slide_us);
+        let mut next = self.last_start(time_us);
+        std::iter::from_fn(move || {
+            let start = next;
+            next -= slide_us;
+            (start + size_us > time_us).then_some(start)
+        })
+    }
+
+    /// The end of the last window that holds `time_us`, or nothing where it lies in a gap.
+    pub fn last_end(&self, time_us: i64) -> Option<i64> {
+        let end = self.last_start(time_us) + self.size_us;
+        (end > time_us).then_some(end)
+    }
+
+    fn floor_to(&self, time_us: i64, step_us: i64) -> i64 {
+        time_us - (time_us - self.offset_us).rem_euclid(step_us)
+    }
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_before_1970_fall_into_the_window_that_holds_them() {
+        let minute = WindowShape::tumble(60_000_000, 0).unwrap();
+        assert_eq!(minute.last_start(-1), -60_000_000);
+        assert_eq!(minute.last_start(-60_000_000), -60_000_000);
+        assert_eq!(minute.last_end(-1), Some(0));
+    }
+
+    #[test]
+    fn a_hop_lists_every_window_that_holds_a_time() {
+        let hop = WindowShape::new(5_000_000, 2_000_000, 0).unwrap();
+        let starts: Vec<i64> = hop.starts(4_500_000).map(|us| us / 1_000_000).collect();
+        assert_eq!(starts, [4, 2, 0]);
+        assert_eq!(hop.pane_us(), 1_000_000);
+        assert_eq!(hop.pane_start(4_500_000), 4_000_000);
+    }
+
+    #[test]
+    fn a_slide_longer_than_the_size_leaves_gaps() {
+        let hop = WindowShape::new(2_000, 5_000, 0).unwrap();
+        assert_eq!(hop.last_end(1_999), Some(2_000));
+        assert_eq!(hop.last_end(2_000), None);
+        assert_eq!(hop.starts(3_000).count(), 0);
+    }
+
+    #[test]
+    fn an_offset_moves_every_boundary_also_backwards() {
+        let minute = WindowShape::tumble(60_000_000, -10_000_000).unwrap();
+        assert_eq!(minute.last_start(0), -10_000_000);
+        assert_eq!(minute.last_start(50_000_000), 50_000_000);
+        assert!(WindowShape::tumble(60_000_000, 60_000_000).is_err());
+    }
+}

@@ -1,0 +1,12 @@
+//! The state of stages as tables: runs of partial aggregates, what a plan sees of them, and the
+//! cache of recent ones. Which runs belong to a stage is decided by the commit log.
+
+mod part;
+mod run_cache;
+mod run_file;
+mod state_view;
+
+pub use part::StatePart;
+pub use run_cache::RunCache;
+pub use run_file::{read_run, start_range, write_run};
+pub use state_view::{StateShape, StateView, starts_of};

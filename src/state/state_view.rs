@@ -1,0 +1,167 @@
+//! Which rows of a stage's state a plan sees, and as what: those of closing windows, those that
+//! stay, or all.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array,
+};
+use datafusion::arrow::compute::{filter_record_batch, take_record_batch};
+use datafusion::arrow::datatypes::TimestampMicrosecondType;
+use datafusion::common::Result;
+use datafusion::error::DataFusionError;
+
+use crate::sql::WindowShape;
+
+/// A stage's rows are those of windows, or of panes that are put together into windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateShape {
+    /// The windows.
+    pub shape: WindowShape,
+    /// Whether a row stands for a pane instead of a window.
+    pub panes: bool,
+}
+
+impl StateShape {
+    /// The end of the last window that a row whose first key is `start_us` counts in.
+    pub fn last_end(&self, start_us: i64) -> i64 {
+        let last = if self.panes { self.shape.last_start(start_us) } else { start_us };
+        last.saturating_add(self.shape.size_us())
+    }
+
+    /// The end of the first window that such a row counts in.
+    pub fn first_end(&self, start_us: i64) -> i64 {
+        if !self.panes {
+            return start_us.saturating_add(self.shape.size_us());
+        }
+        let first = self.shape.starts(start_us).last().unwrap_or(start_us);
+        first.saturating_add(self.shape.size_us())
+    }
+}
+
+/// The rows that a plan sees of a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateView {
+    /// The rows of each window whose end lies in `(after_us, through_us]`, the first key being
+    /// the window's start.
+    Closing {
+        /// The watermark up to which windows were closed before.
+        after_us: i64,
+        /// The watermark up to which they close now.
+        through_us: i64,
+    },
+    /// The rows, as they are, that count in a window that ends after `through_us`.
+    Open {
+        /// The watermark up to which windows are closed.
+        through_us: i64,
+    },
+}
+
+impl StateView {
+    /// Whether any row whose first key lies in `[first_us, last_us]` can be seen.
+    pub fn may_see(&self, state: &StateShape, first_us: i64, last_us: i64) -> bool {
+        match self {
+            Self::Closing { after_us, through_us } => {
+                state.first_end(first_us) <= *through_us && state.last_end(last_us) > *after_us
+            }
+            Self::Open { through_us } => state.last_end(last_us) > *through_us,
+        }
+    }
+
+    /// The rows of `batch` that are seen, its first column being the first key.
+    ///
+    /// # Errors
+    /// When the batch cannot be filtered, which is a defect.
+    pub fn apply(&self, state: &StateShape, batch: RecordBatch) -> Result<RecordBatch> {
+        let Some(starts) = starts_of(&batch) else { return Ok(batch) };
+        match self {
+            Self::Closing { after_us, through_us } if state.panes => {
+                expand(&batch, starts, &state.shape, *after_us, *through_us)
+            }
+            Self::Closing { after_us, through_us } => keep(&batch, starts, |start_us| {
+                let end_us = state.last_end(start_us);
+                end_us > *after_us && end_us <= *through_us
+            }),
+            Self::Open { through_us } => {
+                keep(&batch, starts, |start_us| state.last_end(start_us) > *through_us)
+            }
+        }
+    }
+}
+
+/// The first key of every row.
+pub fn starts_of(batch: &RecordBatch) -> Option<&TimestampMicrosecondArray> {
+    batch.columns().first()?.as_primitive_opt::<TimestampMicrosecondType>()
+}
+
+fn keep(
+    batch: &RecordBatch,
+    starts: &TimestampMicrosecondArray,
+    wanted: impl Fn(i64) -> bool,
+) -> Result<RecordBatch> {
+    let mask: BooleanArray = starts.values().iter().map(|&start| Some(wanted(start))).collect();
+    if mask.true_count() == batch.num_rows() {
+        return Ok(batch.clone());
+    }
+    Ok(filter_record_batch(batch, &mask)?)
+}
+
+/// Each pane's rows once for each closing window that holds the pane.
+fn expand(
+    batch: &RecordBatch,
+    starts: &TimestampMicrosecondArray,
+    shape: &WindowShape,
+    after_us: i64,
+    through_us: i64,
+) -> Result<RecordBatch> {
+    let mut rows: Vec<u32> = Vec::new();
+    let mut windows: Vec<i64> = Vec::new();
+    for (row, &pane_us) in starts.values().iter().enumerate() {
+        let row = u32::try_from(row).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        for start_us in shape.starts(pane_us) {
+            let end_us = start_us + shape.size_us();
+            if end_us > after_us && end_us <= through_us {
+                rows.push(row);
+                windows.push(start_us);
+            }
+        }
+    }
+    let taken = take_record_batch(batch, &UInt32Array::from(rows))?;
+    let mut columns: Vec<ArrayRef> = taken.columns().to_vec();
+    columns[0] = Arc::new(TimestampMicrosecondArray::from(windows));
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+
+    fn batch(starts: &[i64]) -> RecordBatch {
+        let time = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let schema = Arc::new(Schema::new(vec![Field::new("__pane", time, true)]));
+        let column = Arc::new(TimestampMicrosecondArray::from(starts.to_vec()));
+        RecordBatch::try_new(schema, vec![column]).unwrap()
+    }
+
+    #[test]
+    fn a_pane_is_seen_once_for_each_window_that_closes() {
+        let shape = WindowShape::new(5_000, 1_000, 0).unwrap();
+        let state = StateShape { shape, panes: true };
+        let view = StateView::Closing { after_us: 5_000, through_us: 7_000 };
+        let seen = view.apply(&state, batch(&[3_000])).unwrap();
+        assert_eq!(starts_of(&seen).unwrap().values().to_vec(), [2_000, 1_000]);
+    }
+
+    #[test]
+    fn closed_and_open_rows_share_nothing() {
+        let shape = WindowShape::tumble(1_000, 0).unwrap();
+        let state = StateShape { shape, panes: false };
+        let rows = batch(&[0, 1_000, 2_000]);
+        let closing = StateView::Closing { after_us: 1_000, through_us: 2_000 };
+        let open = StateView::Open { through_us: 2_000 };
+        assert_eq!(closing.apply(&state, rows.clone()).unwrap().num_rows(), 1);
+        assert_eq!(open.apply(&state, rows).unwrap().num_rows(), 1);
+        assert!(!open.may_see(&state, 0, 1_000));
+    }
+}
