@@ -4,6 +4,7 @@
 //! `use` points downward only: `cli -> runtime -> plan -> (source | state | operator | sink) ->
 //! sql`.
 
+pub mod cli;
 pub mod error;
 pub mod operator;
 pub mod plan;

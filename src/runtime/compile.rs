@@ -9,13 +9,15 @@ use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+use tidegauge_commitlog::Storage;
 use tidegauge_spec::{BadJob, JobSpec, Problem, SourceSpec};
 
 use super::ingest::IngestContext;
 use crate::error::{Error, Result, from_datafusion};
 use crate::plan::{JobPlan, Query, SinkTable, SourceTable, fingerprint};
 use crate::sink::SinkTarget;
-use crate::source::{OpenSettings, SourceLocation, arrow_schema};
+use crate::source::{OpenSettings, Scheme, SourceLocation, arrow_schema, split_location};
 use crate::sql::{SessionSettings, SqlError, at_clock, parse_script, session_state};
 
 const BATCH_ROWS: usize = 8_192;
@@ -124,8 +126,11 @@ impl SourceRuntime {
         let time_column = table.schema.index_of(&spec.event_time.column).map_err(|error| {
             Error::bug(format!("the source {} lost its event time", spec.name)).with_source(error)
         })?;
-        let location = SourceLocation::parse(&spec.location)?;
-        let store = location.open()?;
+        let location = split_location(&spec.location)?;
+        let store: Arc<dyn ObjectStore> = match &location.scheme {
+            Scheme::Local => Arc::new(LocalFileSystem::new()),
+            Scheme::S3 { bucket } => Arc::clone(Storage::open(&format!("s3://{bucket}"))?.store()),
+        };
         let future_max_us =
             i64::try_from(spec.event_time.future_max.as_micros()).unwrap_or(i64::MAX);
         Ok(Self { spec: spec.clone(), table, location, store, time_column, future_max_us })

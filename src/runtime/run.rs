@@ -97,11 +97,11 @@ impl Engine {
     async fn list_source(&self, source: &SourceRuntime) -> Result<VecDeque<Discovered>> {
         let name = &source.table.name;
         let seen = &self.state().seen;
-        let found = discover(&source.store, &source.location, source.spec.order).await?;
+        let found = discover(source.store.as_ref(), &source.location, source.spec.order).await?;
         Ok(found
             .into_iter()
             .filter(|file| {
-                let key = file.location.to_string();
+                let key = file.path.to_string();
                 !seen.contains(name, &key, file.etag.as_deref(), file.size)
             })
             .collect())

@@ -40,7 +40,7 @@ impl Work {
     /// The files of a source for the record.
     pub(super) fn seen_files(&self, source: &str) -> Vec<SeenFile> {
         let seen = |file: &Discovered| SeenFile {
-            key: file.location.to_string(),
+            key: file.path.to_string(),
             etag: file.etag.clone(),
             size: file.size,
         };

@@ -3,5 +3,7 @@
 
 mod parquet;
 mod partition;
+mod read;
 
 pub use parquet::{SinkTarget, SinkWriter};
+pub use read::{read_all, read_published};

@@ -1,22 +1,52 @@
-//! stub
-#![allow(missing_docs, clippy::todo)]
-use std::sync::Arc;
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
-use futures::stream::BoxStream;
-use object_store::{ObjectStore, path::Path};
-use std::ops::Range;
-pub struct Decoded { pub batch: RecordBatch, pub rejects: Vec<Reject>, pub consumed: usize }
-pub struct Reject { pub byte_offset: u64, pub line: u64, pub field: Option<String>, pub message: String, pub raw: Vec<u8> }
-#[derive(Debug, Clone)]
-pub struct InputFile { pub location: Path, pub size: u64, pub etag: Option<String>, pub display: String, pub row_groups: Option<Range<usize>> }
-pub struct OpenSettings { pub schema: SchemaRef, pub projection: Vec<usize>, pub format: tidegauge_spec::Format, pub compression: tidegauge_spec::Compression, pub unit: Option<tidegauge_spec::EpochUnit>, pub batch_rows: usize, pub block_bytes: usize }
-pub fn read_file(_s: Arc<dyn ObjectStore>, _f: &InputFile, _o: Arc<OpenSettings>) -> BoxStream<'static, Result<Decoded, crate::error::Error>> { todo!() }
-#[derive(Debug, Clone)]
-pub struct SourceLocation;
-impl SourceLocation { pub fn parse(_: &str) -> crate::error::Result<Self> { todo!() } pub fn open(&self) -> crate::error::Result<Arc<dyn ObjectStore>> { todo!() } }
-#[derive(Debug, Clone)]
-pub struct Discovered { pub location: Path, pub size: u64, pub etag: Option<String> }
-impl Discovered { pub fn input_file(&self) -> InputFile { todo!() } }
-pub async fn discover(_: &Arc<dyn ObjectStore>, _: &SourceLocation, _: tidegauge_spec::DiscoveryOrder) -> crate::error::Result<Vec<Discovered>> { todo!() }
-pub fn arrow_schema(_: &[tidegauge_spec::Column]) -> SchemaRef { todo!() }
+//! Sources: which files there are, and the rows that are in them.
+//!
+//! ```text
+//! location --discover--> files --read_file--> bytes --compression--> blocks --Decoder--> batch, rejects
+//!                                    \------------- parquet ----------------------------> batch, rejects
+//! ```
+//!
+//! Every text format decodes to text first and to the declared types second, in one
+//! place ([`value`]), so that a value means the same in JSON and in CSV. Strings are
+//! `Utf8View` everywhere. This folder knows nothing of event time, lateness or
+//! quarantine: a row whose value does not fit its column is handed back as a [`Reject`].
+
+mod compression;
+mod convert;
+mod csv;
+mod decoded;
+mod discover;
+mod error;
+mod fetch;
+mod format;
+mod json;
+mod location;
+mod number;
+mod parquet;
+mod reader;
+mod schema;
+mod timestamp;
+mod value;
+
+pub use csv::CsvDecoder;
+pub use decoded::{Decoded, Reject};
+pub use discover::{Discovered, discover};
+pub use error::{SourceError, SourceResult};
+pub use json::JsonDecoder;
+pub use location::{Scheme, SourceLocation, split_location};
+pub use parquet::{ObjectReader, parquet_row_groups};
+pub use reader::{InputFile, OpenSettings, read_file};
+pub use schema::arrow_schema;
+pub use timestamp::{parse_timestamp, timestamp_from_number};
+
+/// Bytes in; a batch and the rejects out. One decoder reads one file from its start.
+///
+/// `block` begins where the last call stopped consuming. With `end` it reaches to the end
+/// of the file, and a last record without a line break is a record; without it, only
+/// complete records are consumed. A call may consume less than it could (a batch holds at
+/// most the number of rows the decoder was made for); one that consumes nothing needs a
+/// longer block. An error is for what makes the rest of the file unreadable; a bad record
+/// is a [`Reject`].
+pub trait Decoder: Send {
+    /// Decodes the complete records at the start of `block`, up to one batch of them.
+    fn decode(&mut self, block: &[u8], end: bool) -> SourceResult<Decoded>;
+}

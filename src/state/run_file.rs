@@ -11,9 +11,7 @@ use datafusion::common::DataFusionError;
 use datafusion::error::Result as PlanResult;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_reader::ArrowReaderOptions;
-use datafusion::parquet::arrow::async_reader::{
-    ParquetObjectReader, ParquetRecordBatchStreamBuilder,
-};
+use datafusion::parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::metadata::RowGroupMetaData;
 use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -25,6 +23,7 @@ use tidegauge_commitlog::{Run, Storage};
 
 use super::state_view::{StateShape, StateView, starts_of};
 use crate::error::{Error, Result, to_datafusion};
+use crate::source::{InputFile, ObjectReader};
 
 const ROW_GROUP_ROWS_MAX: usize = 65_536;
 
@@ -83,9 +82,14 @@ pub fn read_run(
     view: StateView,
 ) -> BoxStream<'static, PlanResult<RecordBatch>> {
     let opened = async move {
-        let location = storage.path(&run.path);
-        let reader = ParquetObjectReader::new(Arc::clone(storage.store()), location)
-            .with_file_size(run.bytes);
+        let file = InputFile {
+            location: storage.path(&run.path),
+            size: run.bytes,
+            etag: None,
+            display: run.path.clone(),
+            row_groups: None,
+        };
+        let reader = ObjectReader::new(Arc::clone(storage.store()), file);
         let options = ArrowReaderOptions::new().with_schema(schema);
         let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options)
             .await

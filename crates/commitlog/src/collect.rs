@@ -158,6 +158,9 @@ impl Collection<'_> {
         let Some(records) = read.into_iter().collect::<Option<Vec<_>>>() else {
             return Ok(None);
         };
+        if self.settings.broken(Sabotage::CollectByImpostor) {
+            return Ok(Some(records));
+        }
         let mut writer = &base.writer;
         for record in &records {
             if record.parent != *writer {

@@ -20,6 +20,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{try_join, try_join_all};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -90,11 +92,11 @@ pub struct CommitLog {
     is_verified: bool,
     /// Why nothing may be done any more.
     stopped: Option<String>,
-    /// How many attempts began for the epoch.
+    /// The epoch that was last begun, and how many attempts at it there were.
     begun: (Epoch, u32),
     /// How often segments were written.
     spills: u64,
-    /// Attempts whose record may land.
+    /// Attempts at that epoch whose record may land.
     sent: HashSet<String>,
     /// The last slot found to be taken, and the attempt that took it.
     decided: (Epoch, String),
@@ -166,7 +168,10 @@ impl CommitLog {
         let epoch = self.state.next_epoch();
         let ordinal = match self.begun {
             (begun, count) if begun == epoch => count,
-            _ => 0,
+            _ => {
+                self.sent.clear();
+                0
+            }
         };
         self.begun = (epoch, ordinal + 1);
         let reused = self.settings.broken(Sabotage::ReuseNames);
@@ -253,7 +258,9 @@ impl CommitLog {
     pub async fn discard(&mut self, attempt: &Attempt, record: &CommitRecord) -> Result<()> {
         let (epoch, winner) = &self.decided;
         let is_refused = *epoch == attempt.epoch && *winner != attempt.id;
-        if self.sent.contains(&attempt.id) && !is_refused {
+        let is_unsent = self.begun.0 == attempt.epoch && !self.sent.contains(&attempt.id);
+        let is_own = attempt.incarnation == self.incarnation;
+        if !is_own || !(is_refused || is_unsent) {
             return Err(Error::bug(format!(
                 "the files of epoch {} attempt {} may still be committed and cannot be deleted",
                 attempt.epoch, attempt.id
@@ -354,16 +361,18 @@ impl CommitLog {
         Ok(())
     }
 
+    /// Rule 8, the first part.
     async fn sync(&self, record: &CommitRecord) -> Result<()> {
-        let mut paths: Vec<String> = added_state(record).collect();
-        paths.sort();
-        self.storage.sync(&paths).await?;
+        let mut places = vec![(&self.storage, added_state(record).collect::<Vec<_>>())];
         for (name, sink) in &self.sinks {
             let files = record.files.iter().filter(|file| file.sink == *name);
-            let prepared: Vec<String> = files.map(|file| file.prepared.clone()).collect();
-            sink.sync(&prepared).await?;
+            places.push((sink, files.map(|file| file.prepared.clone()).collect()));
         }
-        Ok(())
+        let syncs = places
+            .iter()
+            .filter(|(_, paths)| !paths.is_empty())
+            .map(|(storage, paths)| storage.sync(paths).boxed());
+        try_join_all(syncs.collect::<Vec<_>>()).await.map(drop)
     }
 
     /// Rule 1.
@@ -378,9 +387,9 @@ impl CommitLog {
             if tried > 0 {
                 let wait = self.settings.backoff_before(tried - 1);
                 self.clock.sleep(wait).await;
-            }
-            if self.is_too_old(attempt) {
-                break;
+                if self.is_too_old(attempt) {
+                    break;
+                }
             }
             match self.storage.create(&path, bytes.clone()).await {
                 Ok(Creation::Created) => return Ok(Slot::Mine(Box::new(record.clone()))),
@@ -415,7 +424,10 @@ impl CommitLog {
             return Ok(CommitOutcome::Fenced);
         }
         self.decided = (found.epoch, found.attempt.clone());
-        let is_earlier = found != *tried;
+        // A repeated commit writes its segments again; which of them were named does not matter.
+        let mut same = tried.clone();
+        same.segments.clone_from(&found.segments);
+        let is_earlier = found != same;
         self.state.apply(&found);
         self.is_verified = true;
         Ok(if is_earlier {
@@ -439,7 +451,8 @@ impl CommitLog {
             return self.accept(found, tried).await;
         }
         // An impostor in a slot that was collected says nothing about whose the epoch was.
-        if self.is_passed(found.epoch).await? {
+        let is_trusting = self.settings.broken(Sabotage::LoseToImpostor);
+        if !is_trusting && self.is_passed(found.epoch).await? {
             self.stop(format!("epoch {} was over already", found.epoch));
             return Ok(CommitOutcome::Fenced);
         }
@@ -460,7 +473,7 @@ impl CommitLog {
         }
         let later = names::log_path(epoch.next());
         let (followed, passed) =
-            futures::future::try_join(self.storage.exists(&later), self.is_passed(epoch)).await?;
+            try_join(self.storage.exists(&later), self.is_passed(epoch)).await?;
         Ok(followed || passed)
     }
 
@@ -537,5 +550,7 @@ fn token(rng: &mut SmallRng) -> String {
     format!("{:016x}", rng.random::<u64>())
 }
 
+#[cfg(test)]
+mod impostor_tests;
 #[cfg(test)]
 mod tests;

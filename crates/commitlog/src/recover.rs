@@ -137,6 +137,7 @@ async fn read_from(storage: &Storage, base: Option<Epoch>, load: Load) -> Result
         .iter()
         .filter_map(|meta| names::parse_numbered(meta.location.as_ref()))
         .collect();
+    let last = listed.last().copied();
     let mut records = stream::iter(listed)
         .map(|epoch| read_record(storage, epoch))
         .buffered(READS_IN_FLIGHT);
@@ -154,6 +155,14 @@ async fn read_from(storage: &Storage, base: Option<Epoch>, load: Load) -> Result
             return Err(broken(storage, &record));
         }
         state.apply(&record);
+    }
+    if last > state.epoch {
+        return Err(Error::corrupt(format!(
+            "{}/{} is gone, while later records are there; restore it or start anew with \
+             --reset-state",
+            storage.location(),
+            names::log_path(state.next_epoch())
+        )));
     }
     Ok(Some(state))
 }

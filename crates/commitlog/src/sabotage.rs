@@ -25,9 +25,14 @@ pub(crate) enum Sabotage {
     TrustOwnEarlier,
     /// A second attempt at an epoch uses the names of the first.
     ReuseNames,
+    /// Collection takes whatever is in the log's slots for the records that were committed.
+    CollectByImpostor,
+    /// An impostor's record in a collected slot is taken for the winner of the epoch.
+    LoseToImpostor,
 }
 
 impl Sabotage {
+    /// Those that dice find; the others are played step by step in `log::impostor_tests`.
     #[cfg(test)]
     pub(crate) const ALL: [Sabotage; 9] = [
         Sabotage::NoReadBack,

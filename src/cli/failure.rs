@@ -1,0 +1,65 @@
+//! How a command fails: what it says and the exit code that goes with it.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use tidegauge_spec::BadJob;
+
+use crate::error::{Error, ErrorKind};
+
+/// A command that did not do what it was asked.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// The job or the arguments are bad: exit code 2.
+    pub fn bad(message: impl Into<String>) -> Self {
+        Self { code: 2, message: message.into() }
+    }
+
+    /// It failed while running: exit code 1.
+    pub fn running(message: impl Into<String>) -> Self {
+        Self { code: 1, message: message.into() }
+    }
+
+    /// Says what is wrong on stderr and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        match writeln!(std::io::stderr().lock(), "{}", self.message) {
+            Ok(()) | Err(_) => ExitCode::from(self.code),
+        }
+    }
+}
+
+impl From<BadJob> for Failure {
+    fn from(bad: BadJob) -> Self {
+        Self::bad(bad.to_string())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let mut message = format!("error: {}", error.message());
+        let mut cause = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            let text = inner.to_string();
+            if !message.contains(&text) && write!(message, "\n  because: {text}").is_err() {
+                break;
+            }
+            cause = inner.source();
+        }
+        match error.kind() {
+            ErrorKind::BadJob => Self::bad(message),
+            _ => Self::running(message),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::running(format!("error: {error}"))
+    }
+}

@@ -1,0 +1,122 @@
+//! `tidegauge run JOB.yaml`.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use tidegauge_commitlog::SystemClock;
+use tidegauge_spec::JobSpec;
+use tokio::sync::watch;
+
+use super::failure::Failure;
+use super::progress::Display;
+use crate::runtime::{CompiledJob, Engine, OpenOptions, Progress, Summary};
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    /// The job file.
+    job: PathBuf,
+    /// Process what is there now, then exit.
+    #[arg(long)]
+    once: bool,
+    /// With --once: close all windows at the end.
+    #[arg(long, requires = "once")]
+    drain: bool,
+    /// Forget the job's state and progress and start anew.
+    #[arg(long)]
+    reset_state: bool,
+    /// Accept sinks that hold files already.
+    #[arg(long)]
+    adopt: bool,
+    /// How the summary is printed on stdout.
+    #[arg(long, value_enum, default_value_t = SummaryFormat::Text)]
+    summary: SummaryFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SummaryFormat {
+    Text,
+    Json,
+}
+
+/// Loads and plans a job; every problem is in the failure.
+pub(super) async fn compile(path: &Path) -> Result<CompiledJob, Failure> {
+    let spec = JobSpec::load(path, &|name| std::env::var(name).ok())?;
+    Ok(CompiledJob::new(spec).await?)
+}
+
+pub(super) async fn run(arguments: RunArguments) -> Result<(), Failure> {
+    let job = compile(&arguments.job).await?;
+    let progress = Arc::new(Progress::default());
+    let options = OpenOptions { reset_state: arguments.reset_state, adopt: arguments.adopt };
+    let display = Display::start(&job.spec.name, Arc::clone(&progress));
+    let mut engine = Engine::open(job, options, Arc::new(SystemClock), progress).await?;
+    let summary = match arguments.once {
+        true => engine.run_once(arguments.drain).await,
+        false => run_until_stopped(&mut engine).await,
+    };
+    display.finish();
+    print(&summary?, arguments.summary)
+}
+
+async fn run_until_stopped(engine: &mut Engine) -> crate::error::Result<Summary> {
+    let (stop, stopped) = watch::channel(false);
+    let running = engine.run(stopped);
+    tokio::pin!(running);
+    tokio::select! {
+        done = &mut running => done,
+        signal = stop_signal() => {
+            if let Err(error) = signal {
+                tracing::warn!(%error, "signals cannot be waited for");
+            }
+            tracing::info!("stopping after this epoch");
+            stop.send_replace(true);
+            running.await
+        }
+    }
+}
+
+/// Ctrl-C, or the signal that a service manager sends.
+async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+fn print(summary: &Summary, format: SummaryFormat) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    if format == SummaryFormat::Json {
+        let text = serde_json::to_string(summary)
+            .map_err(|error| Failure::running(format!("error: the summary: {error}")))?;
+        writeln!(out, "{text}")?;
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "{}: {} rows of {} files in {} epochs, {:.1} s, {:.0} rows/s",
+        summary.job,
+        summary.rows_in,
+        summary.files,
+        summary.epochs,
+        summary.elapsed_s,
+        summary.rows_per_s
+    )?;
+    writeln!(
+        out,
+        "  used {}, filtered {}, late {}, quarantined {}; watermark {}",
+        summary.rows_used,
+        summary.rows_filtered,
+        summary.rows_late,
+        summary.rows_quarantined,
+        summary.watermark.as_deref().unwrap_or("none")
+    )?;
+    for (sink, rows) in &summary.rows_out {
+        writeln!(out, "  {sink}: {rows} rows")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! Rows of a sink as a person reads them.
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::failure::Failure;
+
+/// The cells of `batch` as text, row by row.
+pub(super) fn cells(batch: &RecordBatch) -> Result<Vec<Vec<String>>, Failure> {
+    let options = FormatOptions::default().with_null("NULL");
+    let failed = |error| Failure::running(format!("error: a row cannot be shown: {error}"));
+    let columns = batch
+        .columns()
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).map_err(failed))
+        .collect::<Result<Vec<_>, Failure>>()?;
+    Ok((0..batch.num_rows())
+        .map(|row| columns.iter().map(|column| column.value(row).to_string()).collect())
+        .collect())
+}

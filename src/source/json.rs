@@ -1,0 +1,244 @@
+//! JSON, one object a line, on arrow-json.
+//!
+//! ```text
+//! block --lines--> attempt(all lines) --ok--> batch of text --value--> typed batch
+//!                      |                                      \-> rejects: a value does not fit
+//!                      bad line known: the lines before it, then those after it
+//!                      else: first half, then second half, down to one line -> reject
+//! ```
+//!
+//! arrow-json reads each line into its tape, so that an object is known to end with its
+//! line; every scalar is decoded as text, because arrow-json on its own would cut `12.5`
+//! to 12 in an INT column, and is converted by [`super::value`]. Keys match exactly, a dot
+//! in a key is part of it, the last of two equal keys counts, and unknown keys are skipped.
+//! arrow-json is lenient about commas between members and about how numbers are written;
+//! such lines are taken, on every path alike.
+
+mod explain;
+mod lines;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::{Field, Fields, Schema, SchemaRef};
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::json::ReaderBuilder;
+use datafusion::arrow::json::reader::Decoder as TapeDecoder;
+
+use self::explain::Fault;
+use self::lines::{Line, Position, too_deep};
+use super::convert::{Misfit, convert};
+use super::decoded::{batch_of, one_per_row, without_misfits};
+use super::format::EpochUnit;
+use super::value::{from_text, text_field};
+use super::{Decoded, Decoder, Reject, SourceError, SourceResult};
+
+/// Decodes JSON lines. See the module for what is accepted.
+pub struct JsonDecoder {
+    file: String,
+    schema: SchemaRef,
+    text_schema: SchemaRef,
+    unit: Option<EpochUnit>,
+    batch_rows: usize,
+    position: Position,
+    /// Kept between batches for its buffers; lost when a line was bad, for it cannot be reset.
+    tape: Option<TapeDecoder>,
+}
+
+/// What is still to be done in a batch, the next last.
+enum Work {
+    Decode(Range<usize>),
+    Reject(usize, Fault),
+}
+
+/// Why a range of lines could not be decoded in one go.
+enum Failure {
+    /// This line is at fault, and none before it has bad syntax.
+    Line(usize, Fault),
+    /// Some line is.
+    Somewhere(ArrowError),
+}
+
+impl JsonDecoder {
+    /// A decoder of the columns in `schema`, all nullable; at most `batch_rows` rows a call.
+    pub fn new(file: &str, schema: SchemaRef, unit: Option<EpochUnit>, batch_rows: usize) -> Self {
+        let fields: Fields = schema.fields().iter().map(text_field).collect();
+        Self {
+            file: file.to_owned(),
+            schema,
+            text_schema: Arc::new(Schema::new(fields)),
+            unit,
+            batch_rows: batch_rows.max(1),
+            position: Position::default(),
+            tape: None,
+        }
+    }
+
+    /// Decodes `lines`, going around the bad ones.
+    fn decode_lines(
+        &mut self,
+        block: &[u8],
+        lines: &[Line],
+    ) -> Result<(RecordBatch, Vec<Reject>), ArrowError> {
+        let mut batches = Vec::new();
+        let mut rejects = Vec::new();
+        let mut work = vec![Work::Decode(0..lines.len())];
+        while let Some(next) = work.pop() {
+            let range = match next {
+                Work::Reject(line, fault) => {
+                    rejects.push(self.reject(block, &lines[line], fault));
+                    continue;
+                }
+                Work::Decode(range) if range.is_empty() => continue,
+                Work::Decode(range) => range,
+            };
+            match self.attempt(block, &lines[range.clone()])? {
+                Ok(text) => batches.push(self.typed(block, &text, &lines[range], &mut rejects)?),
+                Err(Failure::Line(at, fault)) => {
+                    let line = range.start + at;
+                    work.push(Work::Decode(line + 1..range.end));
+                    work.push(Work::Reject(line, fault));
+                    work.push(Work::Decode(range.start..line));
+                }
+                Err(Failure::Somewhere(error)) if range.len() == 1 => {
+                    let bytes = lines[range.start].bytes(block);
+                    let fault = explain::structural(&error, bytes, &self.schema);
+                    work.push(Work::Reject(range.start, fault));
+                }
+                Err(Failure::Somewhere(_)) => {
+                    let middle = range.start + range.len() / 2;
+                    work.push(Work::Decode(middle..range.end));
+                    work.push(Work::Decode(range.start..middle));
+                }
+            }
+        }
+        let batch = match batches.len() {
+            0 => RecordBatch::new_empty(self.schema.clone()),
+            1 => batches.remove(0),
+            _ => concat_batches(&self.schema, &batches)?,
+        };
+        Ok((batch, rejects))
+    }
+
+    /// Decodes `lines` as text; the outer error is not about the input.
+    fn attempt(
+        &mut self,
+        block: &[u8],
+        lines: &[Line],
+    ) -> Result<Result<RecordBatch, Failure>, ArrowError> {
+        let mut tape = match self.tape.take() {
+            Some(tape) => tape,
+            None => ReaderBuilder::new(self.text_schema.clone())
+                .with_batch_size(self.batch_rows)
+                .with_coerce_primitive(true)
+                .build_decoder()?,
+        };
+        for (at, line) in lines.iter().enumerate() {
+            if let Some(fault) = feed(&mut tape, line.bytes(block), at + 1) {
+                return Ok(Err(Failure::Line(at, fault)));
+            }
+        }
+        match tape.flush() {
+            Ok(batch) => {
+                self.tape = Some(tape);
+                Ok(Ok(batch.unwrap_or_else(|| {
+                    RecordBatch::new_empty(self.text_schema.clone())
+                })))
+            }
+            Err(error) => Ok(Err(Failure::Somewhere(error))),
+        }
+    }
+
+    /// Gives the columns their types, and rejects the rows in which a value does not fit.
+    fn typed(
+        &self,
+        block: &[u8],
+        text: &RecordBatch,
+        lines: &[Line],
+        rejects: &mut Vec<Reject>,
+    ) -> Result<RecordBatch, ArrowError> {
+        let mut misfits = Vec::new();
+        let unit = self.unit;
+        let mut columns = Vec::with_capacity(text.num_columns());
+        for (column, field) in text.columns().iter().zip(self.schema.fields()) {
+            let field: &Field = field;
+            columns.push(convert(
+                column,
+                field,
+                field.name(),
+                &|array, to, report| from_text(array, to, unit, report),
+                &mut misfits,
+            )?);
+        }
+        one_per_row(&mut misfits);
+        let batch = batch_of(&self.schema, columns, text.num_rows())?;
+        let batch = without_misfits(batch, &misfits)?;
+        rejects.extend(misfits.into_iter().map(
+            |Misfit {
+                 row,
+                 field,
+                 message,
+             }| {
+                self.reject(
+                    block,
+                    &lines[row],
+                    Fault {
+                        field: Some(field),
+                        message,
+                    },
+                )
+            },
+        ));
+        Ok(batch)
+    }
+
+    fn reject(&self, block: &[u8], line: &Line, fault: Fault) -> Reject {
+        Reject {
+            byte_offset: self.position.byte_offset + line.start as u64,
+            line: self.position.line + line.number,
+            field: fault.field,
+            message: fault.message,
+            raw: Reject::bounded(line.content(block)),
+        }
+    }
+}
+
+impl Decoder for JsonDecoder {
+    fn decode(&mut self, block: &[u8], end: bool) -> SourceResult<Decoded> {
+        let scan = lines::scan(block, end, self.position.byte_offset == 0, self.batch_rows);
+        let (batch, rejects) = self
+            .decode_lines(block, &scan.lines)
+            .map_err(|error| SourceError::arrow(&self.file, error))?;
+        self.position.advance(scan.consumed, scan.line_breaks);
+        Ok(Decoded {
+            batch,
+            rejects,
+            consumed: scan.consumed,
+        })
+    }
+}
+
+/// Feeds one line to the tape, which must then hold `objects` whole values.
+fn feed(tape: &mut TapeDecoder, line: &[u8], objects: usize) -> Option<Fault> {
+    if too_deep(line) {
+        return Some(Fault::line(explain::TOO_DEEP));
+    }
+    match tape.decode(line) {
+        Err(error) => return Some(explain::syntax(&error, line)),
+        Ok(consumed) if consumed < line.len() => return Some(Fault::line(explain::SEVERAL)),
+        Ok(_) => {}
+    }
+    // A number at the end of the file is not known to have ended before the next byte.
+    if tape.has_partial_record() && !line.ends_with(b"\n") && tape.decode(b"\n").is_err() {
+        return Some(Fault::line(explain::CUT_OFF));
+    }
+    if tape.has_partial_record() {
+        return Some(explain::cut_off(line));
+    }
+    (tape.len() != objects).then(|| Fault::line(explain::SEVERAL))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! Parquet: the declared columns by name, each cast to its declared type.
+//!
+//! A column that the file has not is NULL, one that is not declared is not read. What is
+//! more or less precise than the declared type is cast (times of any unit and zone to
+//! microseconds UTC, integers of any width, dictionaries and large strings to text); what
+//! is of another kind is an error before the first row. A value that its declared type
+//! cannot hold is a reject, numbered by its row.
+
+mod cast;
+mod object;
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{RecordBatch, new_null_array};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use datafusion::arrow::error::ArrowError;
+use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use datafusion::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use object_store::ObjectStore;
+
+pub use self::object::ObjectReader;
+use super::convert::{Misfit, convert};
+use super::decoded::{batch_of, one_per_row, without_misfits};
+use super::format::EpochUnit;
+use super::reader::{InputFile, OpenSettings};
+use super::value::sql_name;
+use super::{Decoded, Reject, SourceError, SourceResult};
+
+/// The compressed bytes of each row group of `file`, from its footer: what to split it by.
+pub async fn parquet_row_groups(
+    store: Arc<dyn ObjectStore>,
+    file: &InputFile,
+) -> SourceResult<Vec<u64>> {
+    let mut object = ObjectReader::new(store, file.clone());
+    let metadata = load(&mut object, &file.display).await?;
+    let groups = metadata.metadata().row_groups();
+    Ok(groups
+        .iter()
+        .map(|group| u64::try_from(group.compressed_size()).unwrap_or(0))
+        .collect())
+}
+
+/// Reads the row groups of `file` that it names.
+pub(super) fn read_parquet(
+    store: Arc<dyn ObjectStore>,
+    file: InputFile,
+    settings: Arc<OpenSettings>,
+) -> BoxStream<'static, SourceResult<Decoded>> {
+    stream::once(open(store, file, settings))
+        .try_flatten()
+        .boxed()
+}
+
+async fn open(
+    store: Arc<dyn ObjectStore>,
+    file: InputFile,
+    settings: Arc<OpenSettings>,
+) -> SourceResult<BoxStream<'static, SourceResult<Decoded>>> {
+    let mut object = ObjectReader::new(store, file.clone());
+    let metadata = with_views(load(&mut object, &file.display).await?);
+    let schema = settings.projected_schema()?;
+    let roots = roots(&file.display, &schema, metadata.schema())?;
+    let groups = metadata.metadata().row_groups();
+    let wanted = file.row_groups.clone().unwrap_or(0..groups.len());
+    let Some(skipped) = groups
+        .get(..wanted.start)
+        .filter(|_| wanted.end <= groups.len())
+    else {
+        let message = format!(
+            "has {} row groups where {wanted:?} are wanted",
+            groups.len()
+        );
+        return Err(SourceError::corrupt(&file.display, message));
+    };
+    let mut adapt = Adapt {
+        file: file.display.clone(),
+        schema,
+        unit: settings.unit,
+        row: skipped
+            .iter()
+            .map(|group| u64::try_from(group.num_rows()).unwrap_or(0))
+            .sum(),
+    };
+    let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
+    let batches = ParquetRecordBatchStreamBuilder::new_with_metadata(object, metadata)
+        .with_projection(mask)
+        .with_row_groups(wanted.collect())
+        .with_batch_size(settings.batch_rows.max(1))
+        .build()
+        .map_err(|error| SourceError::parquet(&file.display, error))?;
+    let display = file.display;
+    Ok(batches
+        .map_err(move |error| SourceError::parquet(&display, error))
+        .and_then(move |batch| futures::future::ready(adapt.adapt(&batch)))
+        .boxed())
+}
+
+async fn load(object: &mut ObjectReader, display: &str) -> SourceResult<ArrowReaderMetadata> {
+    ArrowReaderMetadata::load_async(object, ArrowReaderOptions::new())
+        .await
+        .map_err(|error| SourceError::parquet(display, error))
+}
+
+/// Has strings read as views at once, where the reader agrees; the cast does it otherwise.
+fn with_views(metadata: ArrowReaderMetadata) -> ArrowReaderMetadata {
+    let fields: Fields = metadata.schema().fields().iter().map(view_field).collect();
+    if fields == *metadata.schema().fields() {
+        return metadata;
+    }
+    let schema = Arc::new(Schema::new_with_metadata(
+        fields,
+        metadata.schema().metadata().clone(),
+    ));
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    ArrowReaderMetadata::try_new(metadata.metadata().clone(), options).unwrap_or(metadata)
+}
+
+fn view_field(field: &FieldRef) -> FieldRef {
+    let data_type = view_type(field.data_type());
+    Arc::new(Field::clone(field).with_data_type(data_type))
+}
+
+fn view_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Dictionary(_, value) => view_type(value),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(view_field).collect()),
+        DataType::List(item) => DataType::List(view_field(item)),
+        other => other.clone(),
+    }
+}
+
+/// The places in the file of the columns to read; an error if one is of a wrong type.
+fn roots(display: &str, schema: &Schema, file_schema: &Schema) -> SourceResult<Vec<usize>> {
+    let mut roots = Vec::new();
+    for field in schema.fields() {
+        let Some((place, found)) = file_schema.fields().find(field.name()) else {
+            continue;
+        };
+        cast::check(found.data_type(), field.data_type(), field.name()).map_err(|wrong| {
+            SourceError::BadRecord {
+                file: display.to_owned(),
+                line: 0,
+                field: Some(wrong.field),
+                message: format!(
+                    "is {} in the file and {} in the job",
+                    wrong.from,
+                    sql_name(&wrong.to)
+                ),
+            }
+        })?;
+        roots.push(place);
+    }
+    Ok(roots)
+}
+
+/// Turns batches of the file into batches of the job.
+struct Adapt {
+    file: String,
+    schema: SchemaRef,
+    unit: Option<EpochUnit>,
+    /// Rows of the file before the next batch.
+    row: u64,
+}
+
+impl Adapt {
+    fn adapt(&mut self, batch: &RecordBatch) -> SourceResult<Decoded> {
+        let (batch, rejects) = self
+            .columns(batch)
+            .map_err(|error| SourceError::arrow(&self.file, error))?;
+        Ok(Decoded {
+            batch,
+            rejects,
+            consumed: 0,
+        })
+    }
+
+    fn columns(&mut self, batch: &RecordBatch) -> Result<(RecordBatch, Vec<Reject>), ArrowError> {
+        let rows = batch.num_rows();
+        let unit = self.unit;
+        let mut misfits = Vec::new();
+        let mut columns = Vec::with_capacity(self.schema.fields().len());
+        for field in self.schema.fields() {
+            columns.push(match batch.column_by_name(field.name()) {
+                None => new_null_array(field.data_type(), rows),
+                Some(column) => convert(
+                    column,
+                    field,
+                    field.name(),
+                    &|array, to, report| cast::leaf(array, to, unit, report),
+                    &mut misfits,
+                )?,
+            });
+        }
+        one_per_row(&mut misfits);
+        let adapted = without_misfits(batch_of(&self.schema, columns, rows)?, &misfits)?;
+        let first = self.row + 1;
+        self.row += rows as u64;
+        let rejects = misfits.into_iter().map(
+            |Misfit {
+                 row,
+                 field,
+                 message,
+             }| Reject {
+                byte_offset: 0,
+                line: first + row as u64,
+                field: Some(field),
+                message,
+                raw: Vec::new(),
+            },
+        );
+        Ok((adapted, rejects.collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

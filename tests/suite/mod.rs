@@ -1,0 +1,4 @@
+//! What the project promises, tested from the outside.
+
+mod harness;
+mod property;
