@@ -169,15 +169,13 @@ fn runtime_env(memory_max_bytes: u64) -> Result<Arc<RuntimeEnv>> {
 }
 
 fn problem(spec: &JobSpec, error: &SqlError) -> Problem {
-    let line = error.line.and_then(|line| usize::try_from(line).ok());
-    match &spec.sql.path {
-        Some(file) => Problem {
-            file: file.clone(),
-            line,
-            path: error.column.map(|column| column.to_string()).unwrap_or_default(),
-            message: error.message.clone(),
-        },
-        None => general(spec, "sql", &error.to_string()),
+    let Some(file) = &spec.sql.path else { return general(spec, "sql", &error.to_string()) };
+    let column = error.column.map(|column| format!("column {column}: ")).unwrap_or_default();
+    Problem {
+        file: file.clone(),
+        line: error.line.and_then(|line| usize::try_from(line).ok()),
+        path: String::new(),
+        message: format!("{column}{}", error.message),
     }
 }
 

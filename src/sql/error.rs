@@ -37,7 +37,7 @@ impl SqlError {
 
     /// An error of the planner: its own place where it names one, else the statement's.
     pub fn from_planner(error: &DataFusionError, statement_line: u64) -> Self {
-        let message = planner_message(error);
+        let message = planner_message(error).replace("datafusion.public.", "");
         let span = error
             .iter()
             .find_map(|error| error.diagnostic())

@@ -1,11 +1,22 @@
-//! The one thing that the parser does not take: `TABLE t` as an argument of a function. The word
-//! is dropped from the tokens, so that every other token keeps its line and column.
+//! Two small rewrites around the parser, for tables as arguments of window functions.
+//!
+//! The parser does not take `TABLE t` as an argument: the word is dropped from the tokens, so that
+//! every other token keeps its line and column. And DataFusion looks for a statement's tables
+//! before it plans, but not among arguments: there `t` becomes `(SELECT * FROM t)`.
 
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Query, SetExpr, TableFactor,
+    VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 /// Drops `TABLE` before a name where an argument begins.
-pub fn drop_table_keyword(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+pub(super) fn drop_table_keyword(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let keep: Vec<bool> = (0..tokens.len()).map(|at| !is_table_argument(&tokens, at)).collect();
     tokens.into_iter().zip(keep).filter_map(|(token, keep)| keep.then_some(token)).collect()
 }
@@ -25,4 +36,80 @@ fn is_table(token: &Token) -> bool {
 
 fn significant<'a>(mut tokens: impl Iterator<Item = &'a TokenWithSpan>) -> Option<&'a Token> {
     tokens.find(|token| !matches!(token.token, Token::Whitespace(_))).map(|token| &token.token)
+}
+
+/// Makes a query of each table that is an argument of a window function.
+pub(super) fn query_table_arguments(query: &mut Query) {
+    // The visitor never breaks off.
+    if query.visit(&mut TableArguments).is_break() {
+        tracing::debug!("table arguments were visited in part");
+    }
+}
+
+struct TableArguments;
+
+impl VisitorMut for TableArguments {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, relation: &mut TableFactor) -> ControlFlow<()> {
+        match relation {
+            TableFactor::Table { name, args: Some(args), .. } if is_window(name) => {
+                query_first_argument(&mut args.args);
+            }
+            TableFactor::Function { name, args, .. } if is_window(name) => {
+                query_first_argument(args);
+            }
+            TableFactor::TableFunction { expr: Expr::Function(call), .. }
+                if is_window(&call.name) =>
+            {
+                if let FunctionArguments::List(list) = &mut call.args {
+                    query_first_argument(&mut list.args);
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn is_window(name: &ObjectName) -> bool {
+    let name = name.to_string().to_lowercase();
+    matches!(name.as_str(), "tumble" | "hop" | "cumulate" | "session")
+}
+
+/// The table is the argument `DATA`, or the first.
+fn query_first_argument(args: &mut [FunctionArg]) {
+    let is_data = |arg: &FunctionArg| {
+        matches!(arg, FunctionArg::Named { name, .. } if name.value.eq_ignore_ascii_case("data"))
+    };
+    let at = args.iter().position(is_data).unwrap_or(0);
+    if args.is_empty() {
+        return;
+    }
+    let (FunctionArg::Unnamed(FunctionArgExpr::Expr(data))
+    | FunctionArg::Named { arg: FunctionArgExpr::Expr(data), .. }) = &mut args[at]
+    else {
+        return;
+    };
+    let table = match data {
+        Expr::Identifier(ident) => ObjectName::from(vec![ident.clone()]),
+        Expr::CompoundIdentifier(idents) => ObjectName::from(idents.clone()),
+        _ => return,
+    };
+    if let Some(query) = all_of(table) {
+        *data = Expr::Subquery(Box::new(query));
+    }
+}
+
+fn all_of(table: ObjectName) -> Option<Query> {
+    let mut query = Parser::new(&GenericDialect {})
+        .try_with_sql("SELECT * FROM t")
+        .and_then(|mut parser| parser.parse_query())
+        .ok()?;
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    let TableFactor::Table { name, .. } = &mut select.from.first_mut()?.relation else {
+        return None;
+    };
+    *name = table;
+    Some(*query)
 }

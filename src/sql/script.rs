@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::error::{SqlError, parser_error, tokenizer_error};
-use super::rewrite::drop_table_keyword;
+use super::rewrite::{drop_table_keyword, query_table_arguments};
 
 const RECURSION_MAX: usize = 200;
 
@@ -61,7 +61,9 @@ pub fn parse_script(sql: &str) -> Result<Vec<JobStatement>, SqlError> {
         }
         let line = first.span.start.line;
         let statement = parser.parse_statement().map_err(|error| parser_error(&error))?;
-        statements.push(job_statement(line, statement)?);
+        let mut statement = job_statement(line, statement)?;
+        query_table_arguments(&mut statement.query);
+        statements.push(statement);
         let next = parser.peek_token();
         if !matches!(next.token, Token::SemiColon | Token::EOF) {
             return Err(SqlError::at(
