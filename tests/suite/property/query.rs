@@ -270,6 +270,7 @@ impl DrawnQuery {
             Above::Nothing => format!("SELECT {all} FROM {view}"),
             Above::Having => format!("SELECT {all} FROM {view} WHERE {last} IS NOT NULL"),
             Above::OrderBy => format!("SELECT {all} FROM {view} ORDER BY {last} DESC, w"),
+            Above::Distinct if names.is_empty() => format!("SELECT DISTINCT w FROM {view}"),
             Above::Distinct => format!("SELECT DISTINCT w, {last} AS l FROM {view}"),
             Above::TopN => format!(
                 "SELECT {all} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY w ORDER BY {all}) AS n \
