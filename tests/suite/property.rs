@@ -36,8 +36,8 @@ fn drawn_case() -> impl Strategy<Value = Case> {
         drawn_table(),
         drawn_query(),
         prop_oneof![Just(1_usize), Just(2), Just(7)],
-        1_usize..4,
-        prop_oneof![Just(2_usize), Just(16)],
+        prop_oneof![3 => Just(1_usize), 1 => Just(3)],
+        prop_oneof![Just(2_usize), Just(3), Just(16)],
         prop_oneof![Just("1B"), Just("64MiB")],
     )
         .prop_map(|(table, query, partitions, files_per_epoch, runs_max, cache_max)| Case {

@@ -91,14 +91,16 @@ pub fn drawn_query() -> impl Strategy<Value = DrawnQuery> {
         Just(Form::DateBin),
     ];
     let sizes = prop_oneof![
-        Just((60_i64, 60_i64)),
-        Just((10, 10)),
-        Just((7, 7)),
-        Just((60, 20)),
-        Just((30, 10)),
-        Just((25, 10)),
-        Just((10, 25)),
-        Just((60, 7)),
+        2 => Just((600_i64, 600_i64)),
+        1 => Just((600, 120)),
+        1 => Just((60, 60)),
+        1 => Just((10, 10)),
+        1 => Just((7, 7)),
+        1 => Just((60, 20)),
+        1 => Just((30, 10)),
+        1 => Just((25, 10)),
+        1 => Just((10, 25)),
+        1 => Just((60, 7)),
     ];
     let keys = prop_oneof![
         Just(vec![]),
