@@ -1,0 +1,48 @@
+# What a newcomer runs: `make demo`, `make test`. CI runs `make lint` and `make test`.
+#
+# Every target builds with the same profile and features, so that DataFusion is built once.
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+TIDEGAUGE := $(TARGET_DIR)/debug/tidegauge
+DEMO_ROWS := 1000000
+LABELS := data/flows/_labels.json
+
+# Set TIDEGAUGE_PYTHON to an interpreter that has tests/python/requirements.txt to use that one.
+ifndef TIDEGAUGE_PYTHON
+PYTHON_READY := .venv/.ready
+TIDEGAUGE_PYTHON := $(CURDIR)/.venv/bin/python
+endif
+export TIDEGAUGE_PYTHON
+
+.PHONY: build demo test lint bench clean
+
+build:
+	cargo build --locked --workspace
+
+demo: build $(LABELS)
+	rm -rf out
+	$(TIDEGAUGE) run jobs/network_anomaly.yaml --once --drain
+	$(TIDEGAUGE) review out/findings --labels $(LABELS)
+
+$(LABELS): | build
+	$(TIDEGAUGE) generate flows --out data/flows --rows $(DEMO_ROWS) --seed 7 --anomalies 12
+
+test: $(PYTHON_READY)
+	cargo test --locked --workspace
+	$(TIDEGAUGE) test
+
+.venv/.ready: tests/python/requirements.txt tests/python/install.sh
+	tests/python/install.sh .venv
+	touch $@
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked -p tidegauge-tidy
+
+bench:
+	cargo bench --locked --workspace
+
+clean:
+	rm -rf out data .venv
+	cargo clean
