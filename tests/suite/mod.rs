@@ -1,4 +1,12 @@
 //! What the project promises, tested from the outside.
 
+mod changed_job;
+mod fencing;
 mod harness;
+mod kill;
+mod process;
 mod property;
+mod s3_server;
+mod stopping;
+mod storm;
+mod watcher;
