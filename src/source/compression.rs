@@ -106,7 +106,11 @@ impl Inflate {
                 std::mem::swap(gzip.get_mut(), out);
                 let finished = gzip.try_finish();
                 std::mem::swap(gzip.get_mut(), out);
-                finished.map(|()| true)
+                // The decoder does not tell a file that is cut off from one that is damaged.
+                finished.map(|()| true).map_err(|_| {
+                    let message = "it is cut off, or its checksum does not match";
+                    io::Error::new(io::ErrorKind::InvalidData, message)
+                })
             }
             Self::Zstd(zstd) => {
                 zstd.push(&[], out, out_bytes_max)?;

@@ -80,8 +80,8 @@ async fn prefix(location: &SourceLocation) -> SourceResult<(Path, bool)> {
     let missing = |error: std::io::Error| SourceError::Unavailable {
         file: location.text.clone(),
         message: match error.kind() {
-            std::io::ErrorKind::NotFound => format!("{} does not exist", location.root),
-            _ => format!("{} cannot be read: {error}", location.root),
+            std::io::ErrorKind::NotFound => format!("{} does not exist", absolute(&location.root)),
+            _ => format!("{} cannot be read: {error}", absolute(&location.root)),
         },
         source: Some(Box::new(error)),
     };
@@ -94,6 +94,14 @@ async fn prefix(location: &SourceLocation) -> SourceResult<(Path, bool)> {
     }
     let path = Path::from_absolute_path(&path).map_err(|error| bad(error.to_string()))?;
     Ok((path, !is_dir))
+}
+
+/// A relative location is a question of the working directory: errors show the whole path.
+fn absolute(root: &str) -> String {
+    match std::path::absolute(root) {
+        Ok(path) => path.display().to_string(),
+        Err(_) => root.to_owned(),
+    }
 }
 
 /// The one file that the location names, if it names one.
