@@ -8,10 +8,12 @@
 use std::collections::BTreeMap;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, Result, plan_err};
+use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::expr::WindowFunction;
-use datafusion::logical_expr::utils::grouping_set_to_exprlist;
-use datafusion::logical_expr::{Aggregate, Distinct, Expr, Join, LogicalPlan, Union, Window};
+use datafusion::logical_expr::utils::{grouping_set_to_exprlist, split_conjunction};
+use datafusion::logical_expr::{
+    Aggregate, BinaryExpr, Distinct, Expr, Join, LogicalPlan, Operator, Union, Window,
+};
 use std::sync::Arc;
 
 use super::lineage::unaliased;
@@ -185,7 +187,7 @@ impl Cutter<'_> {
         let nature = match (left_nature, right_nature) {
             (Nature::Constant, Nature::Constant) => Nature::Constant,
             (Nature::Closed(left), Nature::Closed(right)) => {
-                Nature::Closed(left.joined(&right, &join.on, join.join_type)?)
+                Nature::Closed(left.joined(&right, &equalities(join), join.join_type)?)
             }
             _ => return plan_err!(
                 "a join with a stream's rows is not supported yet; join views that are \
@@ -285,6 +287,18 @@ fn over_one_window(window: &Window, closed: &Closed) -> Result<()> {
     Ok(())
 }
 
+/// The pairs of expressions that a join holds equal, whether they were recognised as keys yet.
+fn equalities(join: &Join) -> Vec<(Expr, Expr)> {
+    let mut pairs = join.on.clone();
+    for part in join.filter.iter().flat_map(split_conjunction) {
+        if let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = part {
+            pairs.push((left.as_ref().clone(), right.as_ref().clone()));
+            pairs.push((right.as_ref().clone(), left.as_ref().clone()));
+        }
+    }
+    pairs
+}
+
 fn rebuilt(plan: &LogicalPlan, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan> {
     plan.with_new_exprs(plan.expressions(), inputs)
 }
@@ -310,12 +324,4 @@ fn refuse_leftover_windows(plan: &LogicalPlan, nature: &Nature) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// The columns of a plan's output that tell its window, for messages and pruning.
-pub(super) fn window_columns(nature: &Nature) -> Vec<Column> {
-    match nature {
-        Nature::Closed(closed) => closed.windows.keys().cloned().collect(),
-        _ => vec![],
-    }
 }

@@ -107,7 +107,7 @@ impl Stage {
     pub fn merge_plan(&self, input: StateInput, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
         let scan = StateScan::new(input, self.template.state_schema()?, partitions);
         let one = Arc::new(CoalescePartitionsExec::new(Arc::new(scan)));
-        Ok(Arc::new(self.template.reduce(one)?))
+        self.template.reduce(one)
     }
 
     /// The schema of the state.
@@ -177,7 +177,7 @@ impl ExtensionPlanner for NodePlanner {
             };
             let template =
                 Template::new(&partial.keys, &partial.aggregates, partial.input.schema())?;
-            return Ok(Some(Arc::new(template.partial(Arc::clone(input))?)));
+            return template.partial(Arc::clone(input)).map(Some);
         }
         if let Some(stage) = node.as_any().downcast_ref::<StageNode>() {
             let Some((template, input)) = self.stages.get(&stage.stage) else {
@@ -185,7 +185,7 @@ impl ExtensionPlanner for NodePlanner {
             };
             let partitions = session.config().target_partitions();
             let scan = StateScan::new(input.clone(), template.state_schema()?, partitions);
-            return Ok(Some(Arc::new(template.last(Arc::new(scan))?)));
+            return template.last(Arc::new(scan)).map(Some);
         }
         Ok(None)
     }

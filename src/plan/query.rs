@@ -27,10 +27,6 @@ impl Prepared {
     pub(crate) fn at(&self, state: &SessionState) -> Result<LogicalPlan> {
         if self.optimized { Ok(self.plan.clone()) } else { state.optimize(&self.plan) }
     }
-
-    pub(crate) fn logical(&self) -> &LogicalPlan {
-        &self.plan
-    }
 }
 
 /// One INSERT of a job.

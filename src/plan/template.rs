@@ -2,7 +2,7 @@
 //!
 //! It is built from the stage's own expressions, never searched for in an optimised plan: there
 //! the optimiser may have rewritten it, merged it or limited it. Columns are named by position
-//! (`__pane`, `__k0`, `__a0[...]`), so that renaming a column of a query keeps its state.
+//! (`__pane`, `__k0`, `__s0`), so that renaming a column of a query keeps its state.
 
 use std::sync::Arc;
 
@@ -12,10 +12,11 @@ use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
-use datafusion::physical_expr::expressions::lit;
+use datafusion::physical_expr::expressions::{Column, lit};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::nodes::Keys;
@@ -75,29 +76,48 @@ impl Template {
         // Building the node may turn an aggregate around (FIRST_VALUE for LAST_VALUE); the later
         // modes must merge what the first one makes.
         let empty = Arc::new(EmptyExec::new(Arc::clone(&template.input_schema)));
-        template.aggregates = template.partial(empty)?.aggr_expr().to_vec();
+        let partial = template.exec(AggregateMode::Partial, template.groups.clone(), empty)?;
+        template.aggregates = partial.aggr_expr().to_vec();
         Ok(template)
     }
 
     /// Raw rows to partial states.
-    pub(crate) fn partial(&self, input: Arc<dyn ExecutionPlan>) -> Result<AggregateExec> {
-        self.exec(AggregateMode::Partial, self.groups.clone(), input)
+    pub(crate) fn partial(&self, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.named(self.exec(AggregateMode::Partial, self.groups.clone(), input)?)
     }
 
     /// Partial states to fewer of them.
-    pub(crate) fn reduce(&self, input: Arc<dyn ExecutionPlan>) -> Result<AggregateExec> {
-        self.exec(AggregateMode::PartialReduce, self.groups.as_final(), input)
+    pub(crate) fn reduce(&self, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.named(self.exec(AggregateMode::PartialReduce, self.groups.as_final(), input)?)
     }
 
     /// Partial states, partitioned by the keys, to final values.
-    pub(crate) fn last(&self, input: Arc<dyn ExecutionPlan>) -> Result<AggregateExec> {
-        self.exec(AggregateMode::FinalPartitioned, self.groups.as_final(), input)
+    pub(crate) fn last(&self, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        let groups = self.groups.as_final();
+        Ok(Arc::new(self.exec(AggregateMode::FinalPartitioned, groups, input)?))
     }
 
     /// The schema of the partial states.
     pub(crate) fn state_schema(&self) -> Result<SchemaRef> {
         let input = Arc::new(EmptyExec::new(Arc::clone(&self.input_schema)));
         Ok(self.partial(input)?.schema())
+    }
+
+    /// Names the columns of partial states by position: an aggregate's own names for them may
+    /// come twice.
+    fn named(&self, states: AggregateExec) -> Result<Arc<dyn ExecutionPlan>> {
+        let keys = self.groups.num_group_exprs().max(self.groups.as_final().expr().len());
+        let schema = states.schema();
+        let columns = schema.fields().iter().enumerate().map(|(at, field)| {
+            let name = match at {
+                key if key < keys => field.name().clone(),
+                state => format!("__s{}", state - keys),
+            };
+            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), at));
+            (column, name)
+        });
+        let columns: Vec<(Arc<dyn PhysicalExpr>, String)> = columns.collect();
+        Ok(Arc::new(ProjectionExec::try_new(columns, Arc::new(states))?))
     }
 
     /// The schema of the final values.

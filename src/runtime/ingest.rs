@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use datafusion::execution::TaskContext;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
+use datafusion::physical_plan::EmptyRecordBatchStream;
 use datafusion::physical_plan::expressions::lit;
 use futures::StreamExt;
 use object_store::ObjectStore;
@@ -204,9 +205,16 @@ impl Pass {
 
 impl Cut {
     fn start(&self, partition: usize, task: &Arc<TaskContext>) -> Result<CutRun> {
-        let queue = match &self.plan.input {
-            Some(input) => input.queues.get(partition).cloned(),
-            None => None,
+        let (queue, stream) = match &self.plan.input {
+            Some(input) => {
+                let stream = self.plan.plan.execute(partition, Arc::clone(task));
+                (input.queues.get(partition).cloned(), stream.map_err(from_datafusion)?)
+            }
+            None => {
+                let nothing = EmptyRecordBatchStream::new(self.plan.plan.schema());
+                let stream: SendableRecordBatchStream = Box::pin(nothing);
+                (None, stream)
+            }
         };
         let output = match &self.output {
             OutputTarget::State(target) => {
@@ -217,8 +225,6 @@ impl Cut {
                 CutOutput::Sink(Box::new(SinkWriter::new(target.clone())?))
             }
         };
-        let stream =
-            self.plan.plan.execute(partition, Arc::clone(task)).map_err(from_datafusion)?;
         Ok(CutRun::new(stream, queue, output))
     }
 }

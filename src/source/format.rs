@@ -1,3 +1,3 @@
 //! How the bytes of a source are to be read, as its job says it.
 
-pub use tidegauge_spec::{Compression, CsvOptions, DiscoveryOrder, EpochUnit, Format};
+pub(super) use tidegauge_spec::{Compression, CsvOptions, DiscoveryOrder, EpochUnit, Format};

@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_syntax_error_names_line_and_column() {
-        let error = parse_script("INSERT INTO a\nSELECT x FROM WHERE").unwrap_err();
+        let error = parse_script("INSERT INTO a\nSELECT x FROM )").unwrap_err();
         assert_eq!((error.line, error.column), (Some(2), Some(15)), "{error}");
     }
 

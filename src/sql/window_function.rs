@@ -5,8 +5,6 @@
 //! planner of `plan/` recognises them among the grouping keys and computes them from the window;
 //! anywhere else they are refused.
 
-use std::sync::Arc;
-
 use datafusion::arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::{Column, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{
@@ -20,7 +18,7 @@ use super::window_shape::WindowShape;
 const MONDAY_US: i64 = 4 * 86_400_000_000;
 
 /// `tumble` and `hop` as the function registry knows them.
-pub fn window_functions() -> Vec<ScalarUDF> {
+pub(super) fn window_functions() -> Vec<ScalarUDF> {
     ["tumble", "hop"].into_iter().map(|name| ScalarUDF::from(WindowFunction::new(name))).collect()
 }
 
@@ -164,9 +162,4 @@ fn origin_us(rest: &[&Expr]) -> Option<i64> {
         ScalarValue::TimestampMicrosecond(us, _) => us,
         _ => None,
     }
-}
-
-/// The field of a window's struct, for callers that build one.
-pub fn window_struct_type() -> Arc<Field> {
-    Arc::new(Field::new("window", DataType::Struct(window_struct_fields()), true))
 }

@@ -21,7 +21,7 @@ use super::window_shape::WindowShape;
 
 /// Plans window table functions into [`WindowNode`]s.
 #[derive(Debug, Default)]
-pub struct WindowRelationPlanner;
+pub(super) struct WindowRelationPlanner;
 
 /// A window function of FROM and the names of its parameters, in order; those of `optional` may
 /// be left out.

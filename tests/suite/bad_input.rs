@@ -11,7 +11,7 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use super::harness::scratch;
-use super::process::{files_below, tidegauge};
+use super::binary::{files_below, tidegauge};
 
 const JOB: &str = "name: minutes
 sources:

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use tempfile::TempDir;
 
 use super::harness::scratch;
-use super::process::{repository, tidegauge};
+use super::binary::{repository, tidegauge};
 
 const JOB: &str = "name: minutes
 sources:

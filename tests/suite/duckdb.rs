@@ -5,7 +5,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::harness::scratch;
-use super::process::{python, repository, tidegauge};
+use super::binary::{python, repository, tidegauge};
 
 /// A job of the repository over real logs.
 struct RealJob {

@@ -13,7 +13,7 @@ use tidegauge_spec::JobSpec;
 
 /// A folder that is gone after the test; in memory where the machine has such a place, for
 /// thousands of cases sync thousands of files.
-pub fn scratch() -> TempDir {
+pub(super) fn scratch() -> TempDir {
     let memory = Path::new("/dev/shm");
     match memory.is_dir() {
         true => tempfile::tempdir_in(memory).unwrap(),
@@ -22,7 +22,7 @@ pub fn scratch() -> TempDir {
 }
 
 /// Writes a job file with its SQL inside.
-pub fn write_job(folder: &Path, yaml: &str, sql: &str) -> PathBuf {
+pub(super) fn write_job(folder: &Path, yaml: &str, sql: &str) -> PathBuf {
     let path = folder.join("job.yaml");
     let indented: String = sql.lines().map(|line| format!("  {line}\n")).collect();
     std::fs::write(&path, format!("{yaml}\nsql: |\n{indented}")).unwrap();
@@ -30,13 +30,13 @@ pub fn write_job(folder: &Path, yaml: &str, sql: &str) -> PathBuf {
 }
 
 /// Compiles the job at `path`, panicking with its problems.
-pub async fn compile(path: &Path) -> CompiledJob {
+pub(super) async fn compile(path: &Path) -> CompiledJob {
     let spec = JobSpec::load(path, &|_| None).unwrap_or_else(|bad| panic!("{bad}"));
     CompiledJob::new(spec).await.unwrap_or_else(|bad| panic!("{bad}"))
 }
 
 /// Opens a job's engine with the machine's clock.
-pub async fn open(job: CompiledJob) -> Engine {
+pub(super) async fn open(job: CompiledJob) -> Engine {
     let progress = Arc::new(Progress::default());
     let options = OpenOptions::default();
     Engine::open(job, options, Arc::new(SystemClock), progress)
@@ -45,13 +45,13 @@ pub async fn open(job: CompiledJob) -> Engine {
 }
 
 /// Runs the job at `path` over what is there and closes all windows.
-pub async fn run_drained(path: &Path) -> Summary {
+pub(super) async fn run_drained(path: &Path) -> Summary {
     let mut engine = open(compile(path).await).await;
     engine.run_once(true).await.unwrap_or_else(|error| panic!("{error}: {error:?}"))
 }
 
 /// The rows that listing a sink's folder shows, sorted, as text.
-pub async fn published_rows(path: &Path, sink: &str) -> Vec<String> {
+pub(super) async fn published_rows(path: &Path, sink: &str) -> Vec<String> {
     let job = compile(path).await;
     let query = job.plan.queries.iter().find(|query| query.sink == sink).unwrap();
     let location = job.spec.sinks.iter().find(|known| known.name == sink).unwrap();
@@ -60,7 +60,7 @@ pub async fn published_rows(path: &Path, sink: &str) -> Vec<String> {
 }
 
 /// Rows as text, sorted, so that two sets of rows can be compared and shown.
-pub fn sorted_text(batches: &[RecordBatch]) -> Vec<String> {
+pub(super) fn sorted_text(batches: &[RecordBatch]) -> Vec<String> {
     let options = FormatOptions::default().with_null("NULL");
     let mut rows = Vec::new();
     for batch in batches {

@@ -1,8 +1,16 @@
 //! What the project promises, tested from the outside.
 
 mod bad_input;
+mod binary;
+mod changed_job;
 mod command_line;
 mod duckdb;
+mod fencing;
 mod harness;
+mod kill;
 mod process;
 mod property;
+mod s3_server;
+mod stopping;
+mod storm;
+mod watcher;

@@ -1,100 +1,96 @@
-//! What tests share that run the real binary, or Python beside it.
+//! The real binary as a child process: started with an environment of its own, waited for within
+//! a bound, killed or signalled by its pid.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-/// What a finished process has said.
+/// Longer than any run of a test takes on a busy machine.
+pub(super) const RUN_MAX: Duration = Duration::from_secs(120);
+
+/// Variables that would lead a request away from loopback, or change what is logged.
+const FORGOTTEN: [&str; 9] = [
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "AWS_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "RUST_LOG",
+];
+
+/// Environment variables by name.
+pub(super) type Env = Vec<(String, String)>;
+
+/// A process that has ended.
 #[derive(Debug)]
-pub struct Finished {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(super) struct Ended {
+    /// Its exit code; none where a signal ended it.
+    pub(super) code: Option<i32>,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
 }
 
-impl From<Output> for Finished {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+impl Ended {
+    /// The summary of `--summary json`, where the run ended well.
+    pub(super) fn summary(&self) -> serde_json::Value {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        serde_json::from_str(&self.stdout).unwrap_or_else(|bad| panic!("{bad}: {self:?}"))
     }
 }
 
-impl Finished {
-    /// Its stdout, where it did what it was asked.
-    pub fn done(self) -> String {
-        assert_eq!(self.code, 0, "{self:?}");
-        self.stdout
-    }
-
-    /// Its stderr, where it ended with `code` and printed nothing that a pipe would take for a
-    /// result.
-    pub fn failed(self, code: i32) -> String {
-        assert_eq!((self.code, self.stdout.as_str()), (code, ""), "{self:?}");
-        self.stderr
-    }
-}
-
-/// Runs the binary in `folder`, with no variables of a job's but `env`.
-pub fn tidegauge(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Finished {
+/// Starts `tidegauge run JOB --summary json ARGUMENTS`.
+pub(super) fn start(job: &Path, env: &Env, arguments: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegauge"));
-    command.current_dir(folder).args(arguments);
-    for name in ["RUST_LOG", "RUST_BACKTRACE", "OUT", "STATE", "CONN", "DNS", "FLOWS"] {
+    for name in FORGOTTEN {
         command.env_remove(name);
     }
-    command.envs(env.iter().copied()).output().unwrap().into()
+    command
+        .arg("run")
+        .arg(job)
+        .args(["--summary", "json"])
+        .args(arguments)
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
-/// The root of the repository.
-pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Every file below `folder` with its bytes, by its path from there.
-pub fn files_below(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false => {
-                    let bytes = std::fs::read(&path).unwrap();
-                    files.insert(path.strip_prefix(folder).unwrap().to_owned(), bytes);
-                }
-            }
+/// Waits for the end of a process; one that takes longer than `max` is killed and fails the test.
+pub(super) fn wait(mut child: Child, max: Duration) -> Ended {
+    let started = Instant::now();
+    let mut is_over = false;
+    while !is_over {
+        is_over = child.try_wait().unwrap().is_some();
+        if !is_over && started.elapsed() > max {
+            child.kill().unwrap();
+            let output = child.wait_with_output().unwrap();
+            panic!("still running after {max:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
+        std::thread::sleep(Duration::from_millis(2));
     }
-    files
+    let output = child.wait_with_output().unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
 }
 
-/// Runs a script of tests/python. `None`, and the reason printed, where no Python has what it
-/// needs; a Python that TIDEGAUGE_PYTHON names must have it.
-pub fn python(script: &str, arguments: &[&str]) -> Option<Finished> {
-    let script = repository().join("tests/python").join(script);
-    let output = Command::new(interpreter()?).arg(script).args(arguments).output();
-    Some(output.unwrap().into())
+/// Runs to the end.
+pub(super) fn run(job: &Path, env: &Env, arguments: &[&str]) -> Ended {
+    wait(start(job, env, arguments), RUN_MAX)
 }
 
-fn interpreter() -> Option<&'static Path> {
-    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
-    FOUND.get_or_init(find_interpreter).as_deref()
-}
-
-fn find_interpreter() -> Option<PathBuf> {
-    let named = std::env::var_os("TIDEGAUGE_PYTHON").map(PathBuf::from);
-    let path = named.clone().unwrap_or_else(|| repository().join(".venv/bin/python"));
-    let probe = Command::new(&path).args(["-c", "import duckdb, pyarrow"]).output();
-    let problem = match probe {
-        Ok(output) if output.status.success() => return Some(path),
-        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
-        Err(error) => error.to_string(),
-    };
-    assert!(named.is_none(), "TIDEGAUGE_PYTHON={}: {problem}", path.display());
-    println!("skipped: {} cannot import duckdb and pyarrow; run make test", path.display());
-    None
+/// Sends a signal, such as `TERM`.
+pub(super) fn signal(child: &Child, name: &str) {
+    let sent = Command::new("sh")
+        .args(["-c", &format!("kill -{name} {}", child.id())])
+        .status()
+        .unwrap();
+    assert!(sent.success());
 }

@@ -14,7 +14,8 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 
 use super::*;
-use crate::source::{Compression, Format, read_file};
+use crate::source::format::{Compression, Format};
+use crate::source::read_file;
 
 const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 

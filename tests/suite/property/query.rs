@@ -91,14 +91,16 @@ pub fn drawn_query() -> impl Strategy<Value = DrawnQuery> {
         Just(Form::DateBin),
     ];
     let sizes = prop_oneof![
-        Just((60_i64, 60_i64)),
-        Just((10, 10)),
-        Just((7, 7)),
-        Just((60, 20)),
-        Just((30, 10)),
-        Just((25, 10)),
-        Just((10, 25)),
-        Just((60, 7)),
+        2 => Just((600_i64, 600_i64)),
+        1 => Just((600, 120)),
+        1 => Just((60, 60)),
+        1 => Just((10, 10)),
+        1 => Just((7, 7)),
+        1 => Just((60, 20)),
+        1 => Just((30, 10)),
+        1 => Just((25, 10)),
+        1 => Just((10, 25)),
+        1 => Just((60, 7)),
     ];
     let keys = prop_oneof![
         Just(vec![]),
@@ -270,6 +272,7 @@ impl DrawnQuery {
             Above::Nothing => format!("SELECT {all} FROM {view}"),
             Above::Having => format!("SELECT {all} FROM {view} WHERE {last} IS NOT NULL"),
             Above::OrderBy => format!("SELECT {all} FROM {view} ORDER BY {last} DESC, w"),
+            Above::Distinct if names.is_empty() => format!("SELECT DISTINCT w FROM {view}"),
             Above::Distinct => format!("SELECT DISTINCT w, {last} AS l FROM {view}"),
             Above::TopN => format!(
                 "SELECT {all} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY w ORDER BY {all}) AS n \

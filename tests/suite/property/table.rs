@@ -50,7 +50,7 @@ fn drawn_row() -> impl Strategy<Value = RawRow> {
 pub fn drawn_table() -> impl Strategy<Value = DrawnTable> {
     let begin_ms = prop_oneof![Just(-120_000_i64), Just(0), Just(1_767_225_600_000), -90_000_i64..0];
     let rows = proptest::collection::vec(drawn_row(), 0..80);
-    let cuts = proptest::collection::vec(0_usize..80, 0..8);
+    let cuts = proptest::collection::vec(0_usize..80, 0..14);
     (begin_ms, rows, cuts).prop_map(|(begin_ms, rows, cuts)| arranged(begin_ms, &rows, cuts))
 }
 
