@@ -20,7 +20,7 @@ use tidegauge_commitlog::SinkFile;
 /// Where a cut's rows go.
 #[derive(Debug)]
 pub(super) enum CutOutput {
-    State(StateBuffer),
+    State(Box<StateBuffer>),
     Sink(Box<SinkWriter>),
 }
 

@@ -219,7 +219,8 @@ impl Cut {
         let output = match &self.output {
             OutputTarget::State(target) => {
                 let pool = task.memory_pool();
-                CutOutput::State(StateBuffer::new(target.clone(), format!("{partition}"), pool))
+                let buffer = StateBuffer::new(target.clone(), format!("{partition}"), pool);
+                CutOutput::State(Box::new(buffer))
             }
             OutputTarget::Sink(target) => {
                 CutOutput::Sink(Box::new(SinkWriter::new(target.clone())?))

@@ -132,7 +132,7 @@ fn draw(rng: &mut SmallRng, delay_max: Duration, kill: u32) -> Moment {
         // Publishing follows at once.
         3 => Moment::Committed(nth, shortly / 10),
         _ => {
-            let most = if kill % 10 == 0 { delay_max * 4 } else { delay_max };
+            let most = if kill.is_multiple_of(10) { delay_max * 4 } else { delay_max };
             Moment::After(rng.random_range(Duration::from_millis(5)..=most))
         }
     }

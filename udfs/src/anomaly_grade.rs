@@ -28,9 +28,7 @@ pub struct AnomalyGrade {
 
 impl Default for AnomalyGrade {
     fn default() -> Self {
-        Self {
-            signature: Signature::user_defined(Volatility::Immutable),
-        }
+        Self { signature: Signature::user_defined(Volatility::Immutable) }
     }
 }
 
@@ -55,10 +53,8 @@ impl ScalarUDFImpl for AnomalyGrade {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         check_count(USAGE, args.args.len(), 1, 1)?;
         let columns = doubles(&args.args, args.number_rows)?;
-        let grades: Float64Array = columns[0]
-            .iter()
-            .map(|z| z.and_then(math::anomaly_grade))
-            .collect();
+        let grades: Float64Array =
+            columns[0].iter().map(|z| z.and_then(math::anomaly_grade)).collect();
         shaped_as(&args.args, grades)
     }
 
@@ -92,10 +88,7 @@ mod tests {
         assert_eq!(grades[1], None);
         assert!((grades[2].unwrap() - 53.6).abs() < 0.1);
         assert_eq!(grades[3], Some(100.0));
-        assert_eq!(
-            doubles_of(&context, "SELECT anomaly_grade(NULL)").await,
-            [None]
-        );
+        assert_eq!(doubles_of(&context, "SELECT anomaly_grade(NULL)").await, [None]);
         let sql = "SELECT anomaly_grade(CAST('NaN' AS DOUBLE))";
         assert_eq!(doubles_of(&context, sql).await, [None]);
         let sql = "SELECT anomaly_grade(CAST('-inf' AS DOUBLE))";
@@ -108,10 +101,7 @@ mod tests {
     async fn wrong_arguments_are_named() {
         let context = context();
         let error = error_of(&context, "SELECT anomaly_grade('high')").await;
-        assert!(
-            error.contains("anomaly_grade(z): argument 1 is Utf8"),
-            "{error}"
-        );
+        assert!(error.contains("anomaly_grade(z): argument 1 is Utf8"), "{error}");
         let error = error_of(&context, "SELECT anomaly_grade(1, 2)").await;
         assert!(error.contains("takes 1 arguments, not 2"), "{error}");
     }

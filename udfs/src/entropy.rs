@@ -48,9 +48,7 @@ pub struct Entropy {
 
 impl Default for Entropy {
     fn default() -> Self {
-        Self {
-            signature: Signature::user_defined(Volatility::Immutable),
-        }
+        Self { signature: Signature::user_defined(Volatility::Immutable) }
     }
 }
 
@@ -76,21 +74,14 @@ impl AggregateUDFImpl for Entropy {
         let values = DataType::List(value_field(args.input_fields[0].data_type()));
         let counts = DataType::List(count_field());
         let field = |part, data_type| {
-            Arc::new(Field::new(
-                format_state_name(args.name, part),
-                data_type,
-                true,
-            ))
+            Arc::new(Field::new(format_state_name(args.name, part), data_type, true))
         };
         Ok(vec![field("values", values), field("counts", counts)])
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         let data_type = args.expr_fields[0].data_type();
-        Ok(Box::new(EntropyAccumulator::new(
-            data_type,
-            args.is_distinct,
-        )?))
+        Ok(Box::new(EntropyAccumulator::new(data_type, args.is_distinct)?))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
@@ -160,10 +151,9 @@ impl Accumulator for EntropyAccumulator {
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let (Some(values), Some(counts)) = (
-            states[0].as_list_opt::<i32>(),
-            states[1].as_list_opt::<i32>(),
-        ) else {
+        let (Some(values), Some(counts)) =
+            (states[0].as_list_opt::<i32>(), states[1].as_list_opt::<i32>())
+        else {
             return internal_err!("entropy: a state is not a list of values and one of counts");
         };
         for (values, counts) in values.iter().zip(counts.iter()) {
@@ -197,11 +187,7 @@ impl Accumulator for EntropyAccumulator {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let of_interest = |count: &i64| {
-            if self.is_distinct {
-                1
-            } else {
-                count.unsigned_abs()
-            }
+            if self.is_distinct { 1 } else { count.unsigned_abs() }
         };
         let mut counts: Vec<u64> = self.counts.values().map(of_interest).collect();
         Ok(ScalarValue::Float64(math::entropy_bits(&mut counts)))

@@ -43,9 +43,7 @@ pub struct Mad {
 
 impl Default for Mad {
     fn default() -> Self {
-        Self {
-            signature: Signature::user_defined(Volatility::Immutable),
-        }
+        Self { signature: Signature::user_defined(Volatility::Immutable) }
     }
 }
 
@@ -69,18 +67,11 @@ impl AggregateUDFImpl for Mad {
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         let name = format_state_name(args.name, "values");
-        Ok(vec![Arc::new(Field::new(
-            name,
-            DataType::List(item_field()),
-            true,
-        ))])
+        Ok(vec![Arc::new(Field::new(name, DataType::List(item_field()), true))])
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(MadAccumulator {
-            values: Vec::new(),
-            is_distinct: args.is_distinct,
-        }))
+        Ok(Box::new(MadAccumulator { values: Vec::new(), is_distinct: args.is_distinct }))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
@@ -186,11 +177,7 @@ impl MadAccumulator {
 /// What is neither NULL nor NaN, with -0.0 as 0.0.
 fn numbers(column: &Float64Array) -> impl Iterator<Item = f64> {
     let is_number = |value: &f64| !value.is_nan();
-    column
-        .iter()
-        .flatten()
-        .filter(is_number)
-        .map(|value| value + 0.0)
+    column.iter().flatten().filter(is_number).map(|value| value + 0.0)
 }
 
 fn item_field() -> FieldRef {

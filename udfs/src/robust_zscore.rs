@@ -31,9 +31,7 @@ pub struct RobustZscore {
 
 impl Default for RobustZscore {
     fn default() -> Self {
-        Self {
-            signature: Signature::user_defined(Volatility::Immutable),
-        }
+        Self { signature: Signature::user_defined(Volatility::Immutable) }
     }
 }
 
@@ -58,9 +56,7 @@ impl ScalarUDFImpl for RobustZscore {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         check_count(USAGE, args.args.len(), 3, 4)?;
         let columns = doubles(&args.args, args.number_rows)?;
-        let scores: Float64Array = (0..args.number_rows)
-            .map(|row| score(&columns, row))
-            .collect();
+        let scores: Float64Array = (0..args.number_rows).map(|row| score(&columns, row)).collect();
         shaped_as(&args.args, scores)
     }
 
@@ -74,12 +70,7 @@ fn score(columns: &[Float64Array], row: usize) -> Option<f64> {
         return None;
     }
     let floor = columns.get(3).map_or(0.0, |column| column.value(row));
-    math::robust_zscore(
-        columns[0].value(row),
-        columns[1].value(row),
-        columns[2].value(row),
-        floor,
-    )
+    math::robust_zscore(columns[0].value(row), columns[1].value(row), columns[2].value(row), floor)
 }
 
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
@@ -92,14 +83,8 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     )
     .with_argument("x", "The value to score")
     .with_argument("median", "Median of its population, in the unit of x")
-    .with_argument(
-        "mad",
-        "Raw median absolute deviation of its population, as of mad(x)",
-    )
-    .with_argument(
-        "floor",
-        "Optional: the least deviation that matters, in the unit of x",
-    )
+    .with_argument("mad", "Raw median absolute deviation of its population, as of mad(x)")
+    .with_argument("floor", "Optional: the least deviation that matters, in the unit of x")
     .with_related_udf("mad")
     .with_related_udf("anomaly_grade")
     .build()
@@ -115,10 +100,7 @@ mod tests {
         let sql = "SELECT robust_zscore(x, 10, m) FROM (VALUES (13, 2), (10, 0), (20, 0), \
                    (NULL, 2), (1, NULL)) t(x, m)";
         let scores = doubles_of(&context, sql).await;
-        assert_eq!(
-            scores,
-            [Some(0.6745 * 1.5), Some(0.0), Some(2.5), None, None]
-        );
+        assert_eq!(scores, [Some(0.6745 * 1.5), Some(0.0), Some(2.5), None, None]);
         let constant = doubles_of(&context, "SELECT robust_zscore(13, 10.0, 2)").await;
         assert_eq!(constant, [Some(0.6745 * 1.5)]);
         let sql = "SELECT robust_zscore(x, 10, 2) FROM (VALUES (1)) t(x) WHERE x > 1";

@@ -52,11 +52,8 @@ impl Attempt {
     /// The final name of the attempt's `n`th sink file, in a folder from
     /// [`names::partition_folder`] (or none).
     pub fn published_path(&self, partition: &str, n: u32, extension: &str) -> String {
-        let name = SinkName {
-            incarnation: &self.incarnation,
-            epoch: self.epoch,
-            n: self.number(n),
-        };
+        let name =
+            SinkName { incarnation: &self.incarnation, epoch: self.epoch, n: self.number(n) };
         names::published_path(partition, &self.job, &name, extension)
     }
 

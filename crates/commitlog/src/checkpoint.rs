@@ -30,10 +30,7 @@ pub(crate) fn encode(state: &mut JobState) -> Result<Bytes> {
     // Whether the last epoch is published is not in the records.
     let known = state.published_through;
     state.published_through = state.head().saturating_sub(1);
-    let bytes = serde_json::to_vec(&Written {
-        format_version: FORMAT_VERSION,
-        state,
-    });
+    let bytes = serde_json::to_vec(&Written { format_version: FORMAT_VERSION, state });
     state.published_through = known;
     bytes
         .map(Bytes::from)

@@ -48,16 +48,12 @@ pub struct VirtualClock {
 impl VirtualClock {
     /// A clock that shows `start_ms` now. Must be made inside a tokio runtime.
     pub fn starting_at(start_ms: i64) -> Self {
-        VirtualClock {
-            origin: tokio::time::Instant::now(),
-            offset_ms: AtomicI64::new(start_ms),
-        }
+        VirtualClock { origin: tokio::time::Instant::now(), offset_ms: AtomicI64::new(start_ms) }
     }
 
     /// Shows `now_ms` from now on.
     pub fn set(&self, now_ms: i64) {
-        self.offset_ms
-            .store(now_ms - self.elapsed_ms(), Ordering::SeqCst);
+        self.offset_ms.store(now_ms - self.elapsed_ms(), Ordering::SeqCst);
     }
 
     /// Jumps ahead; nothing that sleeps wakes from it.

@@ -85,11 +85,7 @@ impl Collection<'_> {
                 names::parse_numbered(path).is_some_and(|epoch| epoch <= kept.base)
             })
             .await?;
-        let mut done = Collected {
-            checkpoints,
-            records,
-            ..Collected::default()
-        };
+        let mut done = Collected { checkpoints, records, ..Collected::default() };
         for folder in [RUNS, SEEN, MANIFEST] {
             done.state += self
                 .sweep(self.storage, folder, |path| {
@@ -135,8 +131,7 @@ impl Collection<'_> {
             paths: state.paths().map(str::to_owned).collect(),
             prepared: HashSet::new(),
         };
-        kept.prepared
-            .extend(self.state.files_last.iter().map(|f| f.prepared.clone()));
+        kept.prepared.extend(self.state.files_last.iter().map(|f| f.prepared.clone()));
         if self.settings.broken(Sabotage::CollectRetained) {
             kept.paths = self.state.paths().map(str::to_owned).collect();
             return Ok(Some(kept));
@@ -194,9 +189,7 @@ impl Collection<'_> {
 
     fn is_old(&self, meta: &ObjectMeta) -> bool {
         let grace_ms = i64::try_from(self.settings.grace.as_millis()).unwrap_or(i64::MAX);
-        let age_ms = self
-            .now_ms
-            .saturating_sub(meta.last_modified.timestamp_millis());
+        let age_ms = self.now_ms.saturating_sub(meta.last_modified.timestamp_millis());
         age_ms >= grace_ms
     }
 }

@@ -52,11 +52,7 @@ pub struct Error {
 impl Error {
     /// An error of `kind` that starts here.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error {
-            kind,
-            message: message.into(),
-            source: None,
-        }
+        Error { kind, message: message.into(), source: None }
     }
 
     /// The same error, keeping what it came from.

@@ -238,9 +238,7 @@ impl CommitLog {
         };
         if self.state.published_through < epoch.0 {
             if !self.is_verified && self.is_superseded(epoch).await? {
-                self.stop(format!(
-                    "epoch {epoch} has been followed up by another coordinator"
-                ));
+                self.stop(format!("epoch {epoch} has been followed up by another coordinator"));
                 return Ok(PublishOutcome::Fenced);
             }
             self.is_verified = false;
@@ -248,9 +246,7 @@ impl CommitLog {
             publish::publish_files(&self.state.files_last, &self.sinks, parallel).await?;
             self.state.published_through = epoch.0;
         }
-        Ok(PublishOutcome::Published {
-            files: self.state.files_last.len(),
-        })
+        Ok(PublishOutcome::Published { files: self.state.files_last.len() })
     }
 
     /// Deletes what an attempt has written, where that is certain to be garbage. An attempt whose
@@ -290,10 +286,7 @@ impl CommitLog {
             state: &self.state,
             now_ms: self.clock.now_ms(),
         };
-        Ok(Maintenance {
-            checkpoint: Some(Epoch(head)),
-            collected: collection.run().await?,
-        })
+        Ok(Maintenance { checkpoint: Some(Epoch(head)), collected: collection.run().await? })
     }
 
     /// Fills in what the log knows, and refuses what breaks a rule.
@@ -347,11 +340,7 @@ impl CommitLog {
                 }
                 _ => HashSet::new(),
             };
-            if let Some(path) = change
-                .runs_removed
-                .iter()
-                .find(|p| !live.contains(p.as_str()))
-            {
+            if let Some(path) = change.runs_removed.iter().find(|p| !live.contains(p.as_str())) {
                 return Err(Error::bug(format!(
                     "epoch {}: stage {stage} removes {path}, which it does not have",
                     record.epoch
@@ -430,11 +419,7 @@ impl CommitLog {
         let is_earlier = found != same;
         self.state.apply(&found);
         self.is_verified = true;
-        Ok(if is_earlier {
-            CommitOutcome::Earlier
-        } else {
-            CommitOutcome::Committed
-        })
+        Ok(if is_earlier { CommitOutcome::Earlier } else { CommitOutcome::Committed })
     }
 
     /// The slot holds a record that is not this attempt's.
@@ -457,13 +442,8 @@ impl CommitLog {
             return Ok(CommitOutcome::Fenced);
         }
         self.decided = (found.epoch, found.attempt);
-        self.stop(format!(
-            "coordinator {} has committed epoch {}",
-            found.incarnation, found.epoch
-        ));
-        Ok(CommitOutcome::Lost {
-            winner: found.incarnation,
-        })
+        self.stop(format!("coordinator {} has committed epoch {}", found.incarnation, found.epoch));
+        Ok(CommitOutcome::Lost { winner: found.incarnation })
     }
 
     /// Rule 2: whether others have gone on from `epoch`.

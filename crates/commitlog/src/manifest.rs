@@ -43,27 +43,20 @@ impl Manifest {
     /// A record moved what was pending into segments.
     pub(crate) fn spilled(&mut self, change: &SegmentChange) {
         self.pending.clear();
-        self.segments
-            .retain(|segment| !change.manifest_removed.contains(&segment.path));
+        self.segments.retain(|segment| !change.manifest_removed.contains(&segment.path));
         self.segments.extend(change.manifest_added.iter().cloned());
     }
 }
 
 /// The entries of one epoch.
 pub(crate) fn entries(epoch: Epoch, files: &[SinkFile]) -> impl Iterator<Item = ManifestEntry> {
-    files.iter().map(move |file| ManifestEntry {
-        epoch,
-        file: file.clone(),
-    })
+    files.iter().map(move |file| ManifestEntry { epoch, file: file.clone() })
 }
 
 /// Writes a segment, ordered by epoch.
 pub(crate) fn encode(mut files: Vec<ManifestEntry>) -> Result<Bytes> {
     files.sort_by_key(|entry| entry.epoch);
-    let document = SegmentDocument {
-        format_version: FORMAT_VERSION,
-        files,
-    };
+    let document = SegmentDocument { format_version: FORMAT_VERSION, files };
     serde_json::to_vec(&document)
         .map(Bytes::from)
         .map_err(|e| Error::bug("cannot write a manifest segment as JSON").with_source(e))

@@ -106,20 +106,9 @@ pub fn prepared_path(job: &str, incarnation: &str, epoch: Epoch, n: u64) -> Stri
 /// The name of a sink's file once it is published, relative to the sink. `partition` is empty or
 /// comes from [`partition_folder`].
 pub fn published_path(partition: &str, job: &str, name: &SinkName<'_>, extension: &str) -> String {
-    let SinkName {
-        incarnation,
-        epoch,
-        n,
-    } = name;
-    let slash = if partition.is_empty() || partition.ends_with('/') {
-        ""
-    } else {
-        "/"
-    };
-    format!(
-        "{partition}{slash}{job}-{incarnation}-{}-{n}.{extension}",
-        epoch.padded()
-    )
+    let SinkName { incarnation, epoch, n } = name;
+    let slash = if partition.is_empty() || partition.ends_with('/') { "" } else { "/" };
+    format!("{partition}{slash}{job}-{incarnation}-{}-{n}.{extension}", epoch.padded())
 }
 
 /// What tells one sink file of a job from another.
@@ -135,11 +124,8 @@ pub struct SinkName<'a> {
 
 /// What the name of a prepared file says.
 pub fn parse_prepared<'a>(path: &'a str, job: &str) -> Option<SinkName<'a>> {
-    let name = path
-        .strip_prefix(PREPARED)?
-        .strip_prefix('/')?
-        .strip_prefix(job)?
-        .strip_prefix('/')?;
+    let name =
+        path.strip_prefix(PREPARED)?.strip_prefix('/')?.strip_prefix(job)?.strip_prefix('/')?;
     parse_sink_name(name)
 }
 
@@ -154,11 +140,7 @@ fn parse_sink_name(name: &str) -> Option<SinkName<'_>> {
     let incarnation = parts.next().filter(|part| !part.is_empty())?;
     let epoch = parse_epoch(parts.next()?)?;
     let n = parts.next()?.parse().ok()?;
-    parts.next().is_none().then_some(SinkName {
-        incarnation,
-        epoch,
-        n,
-    })
+    parts.next().is_none().then_some(SinkName { incarnation, epoch, n })
 }
 
 /// The folder of one partition, `a=1/b=x%2Fy`: values are URL-encoded, NULL has a name of its own.
@@ -226,19 +208,12 @@ mod tests {
 
     #[test]
     fn a_job_may_have_dashes_in_its_name() {
-        let name = SinkName {
-            incarnation: "f00d",
-            epoch: Epoch(7),
-            n: 9,
-        };
+        let name = SinkName { incarnation: "f00d", epoch: Epoch(7), n: 9 };
         let prepared = prepared_path("net-anomaly", "f00d", Epoch(7), 9);
         assert_eq!(parse_prepared(&prepared, "net-anomaly"), Some(name));
         assert_eq!(parse_prepared(&prepared, "net"), None);
         let published = published_path("tenant=a%2Fb", "net-anomaly", &name, "parquet");
-        assert_eq!(
-            published,
-            "tenant=a%2Fb/net-anomaly-f00d-00000000000000000007-9.parquet"
-        );
+        assert_eq!(published, "tenant=a%2Fb/net-anomaly-f00d-00000000000000000007-9.parquet");
         assert_eq!(parse_published(&published, "net-anomaly"), Some(name));
         assert_eq!(parse_published(&published, "net"), None);
     }

@@ -33,10 +33,7 @@ pub(crate) async fn publish_files(
     let by_sink = group(files, sinks)?;
     for (sink, files) in &by_sink {
         let moves: Vec<_> = files.iter().map(|file| promote(sink, file)).collect();
-        stream::iter(moves)
-            .buffer_unordered(parallel.max(1))
-            .try_collect::<()>()
-            .await?;
+        stream::iter(moves).buffer_unordered(parallel.max(1)).try_collect::<()>().await?;
     }
     for (sink, files) in &by_sink {
         let published: Vec<String> = files.iter().map(|file| file.published.clone()).collect();
@@ -61,11 +58,7 @@ fn group<'a>(files: &'a [SinkFile], sinks: &'a BTreeMap<String, Storage>) -> Res
     let mut by_sink: BTreeMap<&str, (&Storage, Vec<&SinkFile>)> = BTreeMap::new();
     for file in files {
         let storage = storage_of(file, sinks)?;
-        by_sink
-            .entry(&file.sink)
-            .or_insert_with(|| (storage, Vec::new()))
-            .1
-            .push(file);
+        by_sink.entry(&file.sink).or_insert_with(|| (storage, Vec::new())).1.push(file);
     }
     Ok(by_sink.into_values().collect())
 }

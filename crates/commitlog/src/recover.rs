@@ -110,10 +110,7 @@ pub(crate) fn check_version(storage: &Storage, path: &str, version: u32) -> Resu
 /// The epochs of all checkpoints, ascending.
 pub(crate) async fn list_checkpoints(storage: &Storage) -> Result<Vec<Epoch>> {
     let found = storage.list(CHECKPOINT).await?;
-    Ok(found
-        .iter()
-        .filter_map(|meta| names::parse_numbered(meta.location.as_ref()))
-        .collect())
+    Ok(found.iter().filter_map(|meta| names::parse_numbered(meta.location.as_ref())).collect())
 }
 
 async fn newest_checkpoint(storage: &Storage) -> Result<Option<Epoch>> {
@@ -138,9 +135,8 @@ async fn read_from(storage: &Storage, base: Option<Epoch>, load: Load) -> Result
         .filter_map(|meta| names::parse_numbered(meta.location.as_ref()))
         .collect();
     let last = listed.last().copied();
-    let mut records = stream::iter(listed)
-        .map(|epoch| read_record(storage, epoch))
-        .buffered(READS_IN_FLIGHT);
+    let mut records =
+        stream::iter(listed).map(|epoch| read_record(storage, epoch)).buffered(READS_IN_FLIGHT);
     while let Some(record) = records.next().await {
         match record? {
             Some(record) if follows(&state, &record) => state.apply(&record),
@@ -218,12 +214,7 @@ pub(crate) fn follows(state: &JobState, record: &CommitRecord) -> bool {
 }
 
 async fn load_seen(storage: &Storage, state: &mut JobState) -> Result<bool> {
-    let paths: Vec<String> = state
-        .seen
-        .segments()
-        .iter()
-        .map(|s| s.path.clone())
-        .collect();
+    let paths: Vec<String> = state.seen.segments().iter().map(|s| s.path.clone()).collect();
     let mut segments = stream::iter(paths)
         .map(|path| async move { storage.get(&path).await.map(|bytes| (path, bytes)) })
         .buffered(READS_IN_FLIGHT);

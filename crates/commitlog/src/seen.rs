@@ -52,9 +52,7 @@ pub struct SeenFiles {
 impl SeenFiles {
     /// Whether this very file was processed: a file that was overwritten is another one.
     pub fn contains(&self, source: &str, key: &str, etag: Option<&str>, size: u64) -> bool {
-        self.known
-            .get(source)
-            .is_some_and(|known| known.contains(&FileHash::of(key, etag, size)))
+        self.known.get(source).is_some_and(|known| known.contains(&FileHash::of(key, etag, size)))
     }
 
     /// Takes note of a processed file.
@@ -65,10 +63,7 @@ impl SeenFiles {
         }
         let new = self.known.get_mut(source).is_some_and(|k| k.insert(hash));
         if new {
-            self.pending
-                .entry(source.to_owned())
-                .or_default()
-                .push(hash);
+            self.pending.entry(source.to_owned()).or_default().push(hash);
         }
     }
 
@@ -99,8 +94,7 @@ impl SeenFiles {
     /// A record moved what was pending into segments.
     pub(crate) fn spilled(&mut self, change: &SegmentChange) {
         self.pending.clear();
-        self.segments
-            .retain(|segment| !change.seen_removed.contains(&segment.path));
+        self.segments.retain(|segment| !change.seen_removed.contains(&segment.path));
         self.segments.extend(change.seen_added.iter().cloned());
     }
 
@@ -161,10 +155,7 @@ fn parse(bytes: &[u8]) -> Option<Hashes> {
         let name_len = u32::from_le_bytes(take(&mut rest, 4)?.try_into().ok()?);
         let name = std::str::from_utf8(take(&mut rest, name_len as usize)?).ok()?;
         let count = u64::from_le_bytes(take(&mut rest, 8)?.try_into().ok()?);
-        let raw = take(
-            &mut rest,
-            usize::try_from(count).ok()?.checked_mul(HASH_BYTES)?,
-        )?;
+        let raw = take(&mut rest, usize::try_from(count).ok()?.checked_mul(HASH_BYTES)?)?;
         let list = raw
             .chunks_exact(HASH_BYTES)
             .filter_map(|chunk| chunk.try_into().ok().map(FileHash))
@@ -246,11 +237,7 @@ mod tests {
     #[test]
     fn pending_hashes_survive_json() {
         let mut seen = SeenFiles::default();
-        let file = SeenFile {
-            key: "k".into(),
-            etag: Some("e".into()),
-            size: 3,
-        };
+        let file = SeenFile { key: "k".into(), etag: Some("e".into()), size: 3 };
         seen.insert("s", &file);
         seen.insert("s", &file);
         let text = serde_json::to_string(&seen).unwrap();

@@ -30,22 +30,14 @@ pub(crate) struct Spill<'a> {
 impl Spill<'_> {
     /// Writes the segments of the record's epoch.
     pub(crate) async fn run(&self) -> Result<SegmentChange> {
-        let mut change = SegmentChange {
-            spilled: true,
-            ..SegmentChange::default()
-        };
+        let mut change = SegmentChange { spilled: true, ..SegmentChange::default() };
         self.spill_seen(&mut change).await?;
         self.spill_manifest(&mut change).await?;
         Ok(change)
     }
 
     async fn spill_seen(&self, change: &mut SegmentChange) -> Result<()> {
-        let Spill {
-            storage,
-            state,
-            record,
-            n,
-        } = self;
+        let Spill { storage, state, record, n } = self;
         let (mut hashes, existing) = if record.reset {
             (Hashes::new(), [].as_slice())
         } else {
@@ -80,12 +72,7 @@ impl Spill<'_> {
     }
 
     async fn spill_manifest(&self, change: &mut SegmentChange) -> Result<()> {
-        let Spill {
-            storage,
-            state,
-            record,
-            n,
-        } = self;
+        let Spill { storage, state, record, n } = self;
         let mut files = state.manifest.pending().to_vec();
         files.extend(manifest::entries(record.epoch, &record.files));
         if files.is_empty() {
@@ -101,9 +88,7 @@ impl Spill<'_> {
             path: segment_path(MANIFEST, record.epoch, &record.attempt, *n),
             entries: files.len() as u64,
         };
-        storage
-            .write(&segment.path, manifest::encode(files)?)
-            .await?;
+        storage.write(&segment.path, manifest::encode(files)?).await?;
         change.manifest_added.push(segment);
         Ok(())
     }
@@ -142,10 +127,7 @@ mod tests {
             segments.retain(|segment| !merged.contains(segment));
             let entries = 10 + merged.iter().map(|s| s.entries).sum::<u64>();
             written += entries;
-            segments.push(Segment {
-                path: n.to_string(),
-                entries,
-            });
+            segments.push(Segment { path: n.to_string(), entries });
             assert!(segments.len() <= SEGMENTS_MAX, "{}", segments.len());
         }
         let total: u64 = segments.iter().map(|s| s.entries).sum();

@@ -45,8 +45,6 @@ impl LogSettings {
 
     /// The wait before repetition `n`, from 0.
     pub(crate) fn backoff_before(&self, n: u32) -> Duration {
-        self.backoff
-            .saturating_mul(1_u32.checked_shl(n).unwrap_or(u32::MAX))
-            .min(self.backoff_max)
+        self.backoff.saturating_mul(1_u32.checked_shl(n).unwrap_or(u32::MAX)).min(self.backoff_max)
     }
 }

@@ -137,9 +137,7 @@ impl JobState {
             if !change.runs_removed.is_empty() {
                 let removed: std::collections::HashSet<&str> =
                     change.runs_removed.iter().map(String::as_str).collect();
-                stage
-                    .runs
-                    .retain(|run| !removed.contains(run.path.as_str()));
+                stage.runs.retain(|run| !removed.contains(run.path.as_str()));
             }
             stage.runs.extend(change.runs_added.iter().cloned());
         }
@@ -152,34 +150,17 @@ mod tests {
     use crate::record::{SeenFile, SourceChange, StageChange};
 
     fn record(epoch: u64, key: &str) -> CommitRecord {
-        let run = Run {
-            path: format!("runs/s/{epoch}-a-0.parquet"),
-            ..Run::default()
-        };
-        let added = vec![SeenFile {
-            key: key.into(),
-            etag: None,
-            size: 1,
-        }];
+        let run = Run { path: format!("runs/s/{epoch}-a-0.parquet"), ..Run::default() };
+        let added = vec![SeenFile { key: key.into(), etag: None, size: 1 }];
         CommitRecord {
             epoch: Epoch(epoch),
             sources: [(
                 "in".into(),
-                SourceChange {
-                    added,
-                    watermark_us: Some(epoch as i64),
-                    ..Default::default()
-                },
+                SourceChange { added, watermark_us: Some(epoch as i64), ..Default::default() },
             )]
             .into(),
-            stages: [(
-                "s".into(),
-                StageChange {
-                    runs_added: vec![run],
-                    ..Default::default()
-                },
-            )]
-            .into(),
+            stages: [("s".into(), StageChange { runs_added: vec![run], ..Default::default() })]
+                .into(),
             rows_out: [("out".into(), 2)].into(),
             ..CommitRecord::default()
         }

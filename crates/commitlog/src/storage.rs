@@ -69,12 +69,7 @@ impl Storage {
     /// A place in a store of the caller's own, as in a simulation.
     pub fn from_parts(store: Arc<dyn ObjectStore>, prefix: Path) -> Storage {
         let location = format!("{store}/{prefix}");
-        Storage {
-            store,
-            prefix,
-            local: None,
-            location,
-        }
+        Storage { store, prefix, local: None, location }
     }
 
     /// A place below this one, in the same store.
@@ -146,9 +141,7 @@ impl Storage {
     /// As [`Storage::list`], only what sorts after the relative path `after`.
     pub async fn list_after(&self, relative_prefix: &str, after: &str) -> Result<Vec<ObjectMeta>> {
         let prefix = self.path(relative_prefix);
-        let stream = self
-            .store
-            .list_with_offset(Some(&prefix), &self.path(after));
+        let stream = self.store.list_with_offset(Some(&prefix), &self.path(after));
         self.collect(relative_prefix, stream).await
     }
 
@@ -157,10 +150,8 @@ impl Storage {
         relative: &str,
         stream: BoxStream<'static, object_store::Result<ObjectMeta>>,
     ) -> Result<Vec<ObjectMeta>> {
-        let mut found: Vec<ObjectMeta> = stream
-            .try_collect()
-            .await
-            .map_err(|e| self.failed("list", relative, e))?;
+        let mut found: Vec<ObjectMeta> =
+            stream.try_collect().await.map_err(|e| self.failed("list", relative, e))?;
         found.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(found)
     }
@@ -192,10 +183,8 @@ impl Storage {
         if let Some(local) = &self.local {
             return local.create(relative, bytes).await;
         }
-        let put = self
-            .store
-            .put_opts(&self.path(relative), bytes.into(), PutMode::Create.into())
-            .await;
+        let put =
+            self.store.put_opts(&self.path(relative), bytes.into(), PutMode::Create.into()).await;
         match put {
             Ok(_) => Ok(Creation::Created),
             Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {

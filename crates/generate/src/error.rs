@@ -34,10 +34,7 @@ impl Error {
     }
 
     pub(crate) fn bad(setting: &'static str, problem: impl Into<String>) -> Self {
-        Self::BadSettings {
-            setting,
-            problem: problem.into(),
-        }
+        Self::BadSettings { setting, problem: problem.into() }
     }
 
     /// For `map_err`: names `path` beside what went wrong with it.
@@ -45,9 +42,6 @@ impl Error {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        move |source| Self::Unwritable {
-            path: path.to_owned(),
-            source: source.into(),
-        }
+        move |source| Self::Unwritable { path: path.to_owned(), source: source.into() }
     }
 }

@@ -63,9 +63,7 @@ fn run<T: Telemetry>(
     };
     let rows = work.write_files(progress)?;
     if rows != settings.rows {
-        return Err(Error::Bug(
-            "the files do not hold as many rows as were asked for",
-        ));
+        return Err(Error::Bug("the files do not hold as many rows as were asked for"));
     }
     write_labels(settings, &work.labels())?;
     Ok(Summary {
@@ -93,10 +91,7 @@ struct Work<'a, T> {
 impl<T: Telemetry> Work<'_, T> {
     /// Writes all files; how many rows they hold.
     fn write_files(&self, progress: &dyn Fn(u64)) -> Result<u64, Error> {
-        let threads = self
-            .settings
-            .threads
-            .clamp(1, self.settings.file_count() as usize);
+        let threads = self.settings.threads.clamp(1, self.settings.file_count() as usize);
         let (sender, receiver) = sync_channel(PROGRESS_QUEUE);
         thread::scope(|scope| {
             let handles: Vec<_> = (0..threads)
@@ -127,8 +122,7 @@ impl<T: Telemetry> Work<'_, T> {
                 return Ok(());
             }
             if let Err(error) = self.write_file(file, sender) {
-                self.next_file
-                    .store(self.settings.file_count(), Ordering::Relaxed);
+                self.next_file.store(self.settings.file_count(), Ordering::Relaxed);
                 return Err(error);
             }
         }
@@ -169,11 +163,7 @@ impl<T: Telemetry> Work<'_, T> {
             for index in anomaly.candidates(arrivals_us) {
                 let arrival_us = anomaly.occurrence(index).arrival_us;
                 if arrivals_us.contains(&arrival_us) {
-                    rows.push(Injected {
-                        arrival_us,
-                        anomaly: number as u32,
-                        index: index as u32,
-                    });
+                    rows.push(Injected { arrival_us, anomaly: number as u32, index: index as u32 });
                 }
             }
         }
@@ -184,15 +174,9 @@ impl<T: Telemetry> Work<'_, T> {
     fn write_injected(&self, row: &Injected, output: &mut OutputFile) -> Result<(), Error> {
         let anomaly = &self.anomalies[row.anomaly as usize];
         let index = u64::from(row.index);
-        let Occurrence {
-            event_ms, mut rng, ..
-        } = anomaly.occurrence(index);
+        let Occurrence { event_ms, mut rng, .. } = anomaly.occurrence(index);
         let host = &self.population.hosts[anomaly.host];
-        output.write(
-            &self
-                .telemetry
-                .anomalous(anomaly, host, index, event_ms, &mut rng),
-        )
+        output.write(&self.telemetry.anomalous(anomaly, host, index, event_ms, &mut rng))
     }
 
     fn labels(&self) -> Vec<Label> {

@@ -43,25 +43,19 @@ impl Population {
         let mut hosts: Vec<Host> = Vec::with_capacity(count);
         let mut members = vec![0u32; settings.tenants as usize];
         for index in 0..settings.hosts {
-            let tenant = if index < settings.tenants {
-                index
-            } else {
-                sizes.sample(&mut rng) as u32
-            };
+            let tenant =
+                if index < settings.tenants { index } else { sizes.sample(&mut rng) as u32 };
             let member = &mut members[tenant as usize];
             *member += 1;
             hosts.push(Host::new(tenant, *member, rng.random()));
         }
         // Without the shift, the first host alone would send a tenth of everything.
         let shift = 2.0 + f64::from(settings.hosts) / 50.0;
-        let weights: Vec<f64> = (0..count)
-            .map(|rank| zipf_weight(rank, ZIPF_EXPONENT, shift))
-            .collect();
+        let weights: Vec<f64> =
+            (0..count).map(|rank| zipf_weight(rank, ZIPF_EXPONENT, shift)).collect();
         Self {
             hosts,
-            tenants: (1..=settings.tenants)
-                .map(|n| format!("tenant-{n:02}"))
-                .collect(),
+            tenants: (1..=settings.tenants).map(|n| format!("tenant-{n:02}")).collect(),
             busyness: Alias::new(&weights),
             weight_total: weights.iter().sum(),
             weights,
@@ -127,11 +121,8 @@ mod tests {
 
     #[test]
     fn hosts_have_addresses_of_their_own_and_every_tenant_has_hosts() {
-        let settings = Settings {
-            hosts: 20_000,
-            tenants: 3,
-            ..Settings::new(Kind::Flows, "out", 1)
-        };
+        let settings =
+            Settings { hosts: 20_000, tenants: 3, ..Settings::new(Kind::Flows, "out", 1) };
         let population = Population::new(&settings);
         let addresses: HashSet<u32> = population.hosts.iter().map(|host| host.ip).collect();
         assert_eq!(addresses.len(), 20_000);

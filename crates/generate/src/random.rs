@@ -61,9 +61,8 @@ impl Alias {
         let mut shares: Vec<f64> = weights.iter().map(|w| w / total * count).collect();
         let (mut poor, mut rich): (Vec<usize>, Vec<usize>) =
             (0..weights.len()).partition(|index| shares[*index] < 1.0);
-        let mut slots: Vec<(u32, u32)> = (0..weights.len() as u32)
-            .map(|index| (u32::MAX, index))
-            .collect();
+        let mut slots: Vec<(u32, u32)> =
+            (0..weights.len() as u32).map(|index| (u32::MAX, index)).collect();
         while let (Some(&giver), Some(taker)) = (rich.last(), poor.pop()) {
             slots[taker] = ((shares[taker] * 4_294_967_296.0) as u32, giver as u32);
             shares[giver] -= 1.0 - shares[taker];
@@ -78,9 +77,8 @@ impl Alias {
     /// Choice of a rank from 0 up to, not including, `count`, with weight
     /// `1 / (rank + shift)^exponent` (Zipf 1949, shifted as Mandelbrot 1953).
     pub(crate) fn zipf(count: usize, exponent: f64, shift: f64) -> Self {
-        let weights: Vec<f64> = (0..count.max(1))
-            .map(|rank| zipf_weight(rank, exponent, shift))
-            .collect();
+        let weights: Vec<f64> =
+            (0..count.max(1)).map(|rank| zipf_weight(rank, exponent, shift)).collect();
         Self::new(&weights)
     }
 
@@ -88,11 +86,7 @@ impl Alias {
         let bits: u64 = rng.random();
         let slot = ((bits >> 32) * self.slots.len() as u64) >> 32;
         let (own_share, other) = self.slots[slot as usize];
-        if (bits as u32) < own_share {
-            slot as usize
-        } else {
-            other as usize
-        }
+        if (bits as u32) < own_share { slot as usize } else { other as usize }
     }
 }
 

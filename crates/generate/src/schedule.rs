@@ -136,10 +136,7 @@ mod tests {
         for (hour, count) in counts.iter().enumerate() {
             let rate = Schedule::rate((hour as f64 + 0.5) * 3600e6);
             let expected = 1_000_003.0 / 24.0 * rate;
-            assert!(
-                (*count as f64 - expected).abs() < 0.02 * expected,
-                "hour {hour}: {count}"
-            );
+            assert!((*count as f64 - expected).abs() < 0.02 * expected, "hour {hour}: {count}");
         }
     }
 

@@ -46,10 +46,7 @@ impl FromStr for Kind {
             .into_iter()
             .find(|kind| kind.name() == text)
             .ok_or_else(|| {
-                Error::bad(
-                    "kind",
-                    format!("{text:?} is not one; use flows, dns or auth"),
-                )
+                Error::bad("kind", format!("{text:?} is not one; use flows, dns or auth"))
             })
     }
 }
@@ -77,15 +74,9 @@ impl FromStr for OutputFormat {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        [Self::Json, Self::Parquet]
-            .into_iter()
-            .find(|format| format.name() == text)
-            .ok_or_else(|| {
-                Error::bad(
-                    "format",
-                    format!("{text:?} is not one; use json or parquet"),
-                )
-            })
+        [Self::Json, Self::Parquet].into_iter().find(|format| format.name() == text).ok_or_else(
+            || Error::bad("format", format!("{text:?} is not one; use json or parquet")),
+        )
     }
 }
 
@@ -185,8 +176,7 @@ impl Settings {
 
     pub(crate) fn file_count(&self) -> u32 {
         let minutes = self.duration.as_secs().div_ceil(60).max(1);
-        self.files
-            .unwrap_or_else(|| u32::try_from(minutes).unwrap_or(FILES_MAX).min(FILES_MAX))
+        self.files.unwrap_or_else(|| u32::try_from(minutes).unwrap_or(FILES_MAX).min(FILES_MAX))
     }
 
     pub(crate) fn duration_us(&self) -> i64 {
@@ -198,8 +188,5 @@ fn within(setting: &'static str, value: u32, least: u32, most: u32) -> Result<()
     if (least..=most).contains(&value) {
         return Ok(());
     }
-    Err(Error::bad(
-        setting,
-        format!("{value} is not between {least} and {most}"),
-    ))
+    Err(Error::bad(setting, format!("{value} is not between {least} and {most}")))
 }

@@ -19,11 +19,7 @@ const KINDS: [Kind; 3] = [Kind::Flows, Kind::Dns, Kind::Auth];
 type Row = Map<String, Value>;
 
 fn small(kind: Kind, out: &Path) -> Settings {
-    Settings {
-        anomalies: 8,
-        files: Some(7),
-        ..Settings::new(kind, out, 20_011)
-    }
+    Settings { anomalies: 8, files: Some(7), ..Settings::new(kind, out, 20_011) }
 }
 
 fn run(settings: &Settings) -> Summary {
@@ -31,9 +27,7 @@ fn run(settings: &Settings) -> Summary {
 }
 
 fn files(out: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(out)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path());
     let is_data = |path: &PathBuf| !path.file_name().unwrap().to_string_lossy().starts_with('_');
     let mut files: Vec<PathBuf> = entries.filter(is_data).collect();
     files.sort();
@@ -51,10 +45,7 @@ fn json_rows(out: &Path) -> Vec<Row> {
         .iter()
         .flat_map(|file| {
             let text = fs::read_to_string(file).unwrap();
-            let rows: Vec<Row> = text
-                .lines()
-                .map(|l| serde_json::from_str(l).unwrap())
-                .collect();
+            let rows: Vec<Row> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
             rows
         })
         .collect()
@@ -80,12 +71,7 @@ fn equal_seeds_give_equal_bytes_whatever_the_number_of_threads() {
     for format in [OutputFormat::Json, OutputFormat::Parquet] {
         let bytes_of = |kind, seed, threads| {
             let folder = TempDir::new().unwrap();
-            run(&Settings {
-                seed,
-                threads,
-                format,
-                ..small(kind, folder.path())
-            });
+            run(&Settings { seed, threads, format, ..small(kind, folder.path()) });
             contents(folder.path())
         };
         for kind in KINDS {
@@ -109,10 +95,7 @@ fn rows_are_as_many_as_asked_for() {
             let told = std::cell::Cell::new(0);
             let summary = generate(&settings, &|rows| told.set(rows)).unwrap();
             assert_eq!(json_rows(folder.path()).len() as u64, rows);
-            assert_eq!(
-                (summary.rows, told.get(), summary.files),
-                (rows, rows, files)
-            );
+            assert_eq!((summary.rows, told.get(), summary.files), (rows, rows, files));
             let labelled: u64 = labels(folder.path()).iter().map(|label| label.rows).sum();
             assert_eq!(labelled, summary.rows_anomalous);
             assert!(labelled <= rows / 5);
@@ -140,20 +123,13 @@ fn events_are_out_of_order_by_less_than_ten_seconds_and_within_the_hour() {
 fn labelled_rows_are_there_and_hosts_have_normal_traffic_too() {
     for kind in KINDS {
         let folder = TempDir::new().unwrap();
-        let settings = Settings {
-            anomalies: 8,
-            ..Settings::new(kind, folder.path(), 200_000)
-        };
+        let settings = Settings { anomalies: 8, ..Settings::new(kind, folder.path(), 200_000) };
         run(&settings);
         let rows = json_rows(folder.path());
         let labels = labels(folder.path());
         assert_eq!(labels.len(), 8);
         for label in &labels {
-            let source = if kind == Kind::Dns {
-                "client_ip"
-            } else {
-                "src_ip"
-            };
+            let source = if kind == Kind::Dns { "client_ip" } else { "src_ip" };
             let (start, end) = (ms_of(&label.start), ms_of(&label.end));
             assert!(start <= end);
             let of_host = rows.iter().filter(|row| text(row, source) == label.host);
@@ -167,11 +143,7 @@ fn labelled_rows_are_there_and_hosts_have_normal_traffic_too() {
                 "volume_surge" => assert!(count >= label.rows, "{label:?}: {count}"),
                 "password_spraying" => {
                     let users: HashSet<&str> = found.iter().map(|row| text(row, "user")).collect();
-                    assert!(
-                        users.len() as u64 >= label.rows,
-                        "{label:?}: {}",
-                        users.len()
-                    );
+                    assert!(users.len() as u64 >= label.rows, "{label:?}: {}", users.len());
                 }
                 _ => assert_eq!(count, label.rows, "{label:?}"),
             }
@@ -214,10 +186,7 @@ fn every_type_appears_at_spread_times_and_tenants() {
     });
     let mut by_type: HashMap<String, Vec<Label>> = HashMap::new();
     for label in labels(folder.path()) {
-        by_type
-            .entry(label.anomaly_type.clone())
-            .or_default()
-            .push(label);
+        by_type.entry(label.anomaly_type.clone()).or_default().push(label);
     }
     assert_eq!(by_type.len(), 4);
     for same in by_type.values() {
@@ -231,31 +200,21 @@ fn formats_agree_row_for_row() {
     for kind in KINDS {
         let (json, parquet) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         run(&small(kind, json.path()));
-        run(&Settings {
-            format: OutputFormat::Parquet,
-            ..small(kind, parquet.path())
-        });
+        run(&Settings { format: OutputFormat::Parquet, ..small(kind, parquet.path()) });
         assert_eq!(labels(json.path()), labels(parquet.path()));
-        let parquet_rows: Vec<Row> = files(parquet.path())
-            .iter()
-            .flat_map(|f| rows_of(f))
-            .collect();
+        let parquet_rows: Vec<Row> =
+            files(parquet.path()).iter().flat_map(|f| rows_of(f)).collect();
         assert!(json_rows(json.path()) == parquet_rows, "{kind:?}");
     }
 }
 
 fn rows_of(file: &Path) -> Vec<Row> {
     let file = fs::File::open(file).unwrap();
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .unwrap()
-        .build()
-        .unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
     reader
         .flat_map(|batch| {
             let batch = batch.unwrap();
-            (0..batch.num_rows())
-                .map(|index| row_of(&batch, index))
-                .collect::<Vec<Row>>()
+            (0..batch.num_rows()).map(|index| row_of(&batch, index)).collect::<Vec<Row>>()
         })
         .collect()
 }
@@ -303,30 +262,14 @@ fn columns_are_the_documented_ones_and_addresses_are_nobodys() {
         for row in json_rows(folder.path()) {
             assert_eq!(row.len(), columns.split(' ').count());
             for name in ["src_ip", "dst_ip", "client_ip"] {
-                let address = row
-                    .get(name)
-                    .map_or("10.0.0.1", |value| value.as_str().unwrap());
-                let reserved = [
-                    "10.",
-                    "192.0.2.",
-                    "198.51.100.",
-                    "203.0.113.",
-                    "198.18.",
-                    "198.19.",
-                ];
-                assert!(
-                    reserved.iter().any(|network| address.starts_with(network)),
-                    "{address}"
-                );
+                let address = row.get(name).map_or("10.0.0.1", |value| value.as_str().unwrap());
+                let reserved =
+                    ["10.", "192.0.2.", "198.51.100.", "203.0.113.", "198.18.", "198.19."];
+                assert!(reserved.iter().any(|network| address.starts_with(network)), "{address}");
             }
             for name in ["query", "host"] {
-                let domain = row
-                    .get(name)
-                    .map_or(".test", |value| value.as_str().unwrap());
-                assert!(
-                    domain.ends_with(".example") || domain.ends_with(".test"),
-                    "{domain}"
-                );
+                let domain = row.get(name).map_or(".test", |value| value.as_str().unwrap());
+                assert!(domain.ends_with(".example") || domain.ends_with(".test"), "{domain}");
             }
         }
     }
@@ -340,48 +283,18 @@ fn bad_settings_are_refused_before_anything_is_written() {
     let bad = [
         (Settings { rows: 0, ..base() }, "rows: 0 is not between 1"),
         (
-            Settings {
-                anomalies: 21,
-                ..base()
-            },
+            Settings { anomalies: 21, ..base() },
             "anomalies: 21 do not fit among 1000 rows: at most 20",
         ),
-        (
-            Settings {
-                tenants: 0,
-                ..base()
-            },
-            "tenants: 0 is not between 1",
-        ),
+        (Settings { tenants: 0, ..base() }, "tenants: 0 is not between 1"),
         (Settings { hosts: 1, ..base() }, "hosts: 1 is not between 2"),
-        (
-            Settings {
-                files: Some(0),
-                ..base()
-            },
-            "files: 0 is not between 1",
-        ),
-        (
-            Settings {
-                duration: Duration::ZERO,
-                ..base()
-            },
-            "duration: 0ns is not between 1s",
-        ),
-        (
-            Settings {
-                start_us: i64::MAX,
-                ..base()
-            },
-            "is not between 1900 and 2200",
-        ),
+        (Settings { files: Some(0), ..base() }, "files: 0 is not between 1"),
+        (Settings { duration: Duration::ZERO, ..base() }, "duration: 0ns is not between 1s"),
+        (Settings { start_us: i64::MAX, ..base() }, "is not between 1900 and 2200"),
     ];
     for (settings, message) in bad {
         let error = generate(&settings, &|_| {}).unwrap_err();
-        assert!(
-            error.is_bad_settings() && error.to_string().contains(message),
-            "{error}"
-        );
+        assert!(error.is_bad_settings() && error.to_string().contains(message), "{error}");
     }
     assert!(!out.exists());
     let error = "syslog".parse::<Kind>().unwrap_err().to_string();
@@ -398,15 +311,9 @@ fn folder_with_other_files_is_refused_and_own_files_are_replaced() {
     let before = contents(folder.path());
     run(&small(Kind::Auth, folder.path()));
     assert!(before == contents(folder.path()));
-    let fewer = Settings {
-        files: Some(3),
-        ..small(Kind::Auth, folder.path())
-    };
+    let fewer = Settings { files: Some(3), ..small(Kind::Auth, folder.path()) };
     let error = generate(&fewer, &|_| {}).unwrap_err();
-    assert!(
-        matches!(error, Error::BadSettings { setting: "out", .. }),
-        "{error}"
-    );
+    assert!(matches!(error, Error::BadSettings { setting: "out", .. }), "{error}");
     let blocked = folder.path().join("auth-000000.json");
     let error = generate(&small(Kind::Auth, &blocked), &|_| {}).unwrap_err();
     assert!(error.to_string().contains("auth-000000.json"), "{error}");

@@ -13,10 +13,7 @@ pub(crate) struct Rfc3339 {
 
 impl Default for Rfc3339 {
     fn default() -> Self {
-        Self {
-            minute: i64::MIN,
-            text: *b"0000-00-00T00:00:00.000Z",
-        }
+        Self { minute: i64::MIN, text: *b"0000-00-00T00:00:00.000Z" }
     }
 }
 
@@ -68,11 +65,7 @@ fn civil(day: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day_of_month)
 }

@@ -24,30 +24,20 @@ const UNITS: [(&str, u64); 11] = [
 ///
 /// Says why the text is not a size and how to write it.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
     let size = UNITS.iter().find(|(name, _)| *name == unit);
     match (digits.parse::<u64>(), size) {
-        (Ok(count), Some((_, size))) => count.checked_mul(*size).ok_or_else(|| {
-            format!(
-                "{} is more than {} bytes; write less",
-                quoted(text),
-                u64::MAX
-            )
-        }),
+        (Ok(count), Some((_, size))) => count
+            .checked_mul(*size)
+            .ok_or_else(|| format!("{} is more than {} bytes; write less", quoted(text), u64::MAX)),
         _ => Err(format!("{} is not a size; {}", quoted(text), right(text))),
     }
 }
 
 /// How to write what was probably meant by a text such as `512 mb`, `1.5GiB` or `2G`.
 fn right(text: &str) -> String {
-    let folded: String = text
-        .to_lowercase()
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .collect();
+    let folded: String = text.to_lowercase().chars().filter(|c| !c.is_whitespace()).collect();
     let split = folded.find(|c: char| !c.is_ascii_digit() && c != '_' && c != '.');
     let (number, unit) = folded.split_at(split.unwrap_or(folded.len()));
     let number = number.replace('_', "");

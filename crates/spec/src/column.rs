@@ -73,15 +73,11 @@ pub(crate) fn schema<'a>(item: &Item<'a>) -> Option<Schema<'a>> {
     for (name, entry) in item.entries("columns")? {
         if WINDOW_COLUMNS.contains(&name) {
             let name = quoted(name);
-            entry.problem(format!(
-                "{name} is the name of a column that windows add; rename it"
-            ));
+            entry.problem(format!("{name} is the name of a column that windows add; rename it"));
         }
         if name.starts_with(RESERVED_PREFIX) {
             let name = quoted(name);
-            entry.problem(format!(
-                "{name} begins with __, which is reserved; rename it"
-            ));
+            entry.problem(format!("{name} begins with __, which is reserved; rename it"));
         }
     }
     Some(columns)
@@ -89,12 +85,8 @@ pub(crate) fn schema<'a>(item: &Item<'a>) -> Option<Schema<'a>> {
 
 /// The columns if all of their types were understood.
 pub(crate) fn complete(columns: Schema<'_>) -> Option<Vec<Column>> {
-    let column = |(name, ty): (&str, Option<ColumnType>)| {
-        Some(Column {
-            name: name.to_owned(),
-            ty: ty?,
-        })
-    };
+    let column =
+        |(name, ty): (&str, Option<ColumnType>)| Some(Column { name: name.to_owned(), ty: ty? });
     columns.into_iter().map(column).collect()
 }
 
@@ -125,27 +117,21 @@ fn columns<'a>(item: &Item<'a>, depth: usize) -> Option<Schema<'a>> {
 
 fn column_type(item: &Item<'_>, depth: usize) -> Option<ColumnType> {
     if depth >= DEPTH_MAX {
-        item.problem(format!(
-            "nested more than {DEPTH_MAX} levels deep; write a flatter schema"
-        ));
+        item.problem(format!("nested more than {DEPTH_MAX} levels deep; write a flatter schema"));
         return None;
     }
     match item.value() {
         Value::Map(_) => Some(ColumnType::Struct(complete(columns(item, depth + 1)?)?)),
         Value::List(_) => array(item, depth),
-        Value::Scalar { .. } => item.parsed("a type such as VARCHAR", |text| {
-            sql_type::parse_type(text, DEPTH_MAX - depth)
-        }),
+        Value::Scalar { .. } => item
+            .parsed("a type such as VARCHAR", |text| sql_type::parse_type(text, DEPTH_MAX - depth)),
     }
 }
 
 fn array(item: &Item<'_>, depth: usize) -> Option<ColumnType> {
     let items = item.list("a type")?;
     match items.as_slice() {
-        [element] => Some(ColumnType::Array(Box::new(column_type(
-            element,
-            depth + 1,
-        )?))),
+        [element] => Some(ColumnType::Array(Box::new(column_type(element, depth + 1)?))),
         _ => {
             let count = items.len();
             item.problem(format!(

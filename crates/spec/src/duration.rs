@@ -33,9 +33,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let unitless = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if unitless {
         let shown = quoted(text);
-        return Err(format!(
-            "{shown} has no unit; write {text}s, {text}ms or {text}m"
-        ));
+        return Err(format!("{shown} has no unit; write {text}s, {text}ms or {text}m"));
     }
     let right = match loose(text) {
         Some(duration) => format!("write {}", format_duration(duration)),
@@ -56,11 +54,7 @@ pub fn format_duration(duration: Duration) -> String {
             rest %= nanos;
         }
     }
-    if text.is_empty() {
-        "0s".to_owned()
-    } else {
-        text
-    }
+    if text.is_empty() { "0s".to_owned() } else { text }
 }
 
 fn strict(text: &str) -> Option<Duration> {
@@ -79,20 +73,12 @@ fn strict(text: &str) -> Option<Duration> {
         total = total.checked_add(u128::from(count).checked_mul(UNITS[place].1)?)?;
         rest = after;
     }
-    if next_unit == 0 {
-        None
-    } else {
-        from_nanos(total)
-    }
+    if next_unit == 0 { None } else { from_nanos(total) }
 }
 
 /// What was probably meant by a text such as `10 sec`, `1.5 hours` or `5M`.
 fn loose(text: &str) -> Option<Duration> {
-    let folded: String = text
-        .to_lowercase()
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .collect();
+    let folded: String = text.to_lowercase().chars().filter(|c| !c.is_whitespace()).collect();
     let mut rest = folded.as_str();
     let mut total: u128 = 0;
     while !rest.is_empty() {
@@ -103,11 +89,7 @@ fn loose(text: &str) -> Option<Duration> {
         total = total.checked_add(scaled(&digits.replace('_', ""), nanos)?)?;
         rest = after;
     }
-    if folded.is_empty() {
-        None
-    } else {
-        from_nanos(total)
-    }
+    if folded.is_empty() { None } else { from_nanos(total) }
 }
 
 fn loose_unit_nanos(unit: &str) -> Option<u128> {
@@ -122,10 +104,7 @@ fn loose_unit_nanos(unit: &str) -> Option<u128> {
         "w" | "wk" | "week" | "weeks" => return Some(7 * UNITS[0].1),
         _ => return None,
     };
-    UNITS
-        .iter()
-        .find(|(unit, _)| *unit == name)
-        .map(|(_, nanos)| *nanos)
+    UNITS.iter().find(|(unit, _)| *unit == name).map(|(_, nanos)| *nanos)
 }
 
 /// A decimal number times a unit, exactly; `None` when it is no number, or too large.
@@ -134,16 +113,8 @@ fn scaled(number: &str, unit: u128) -> Option<u128> {
     if fraction.len() > 9 || (whole.is_empty() && fraction.is_empty()) {
         return None;
     }
-    let whole: u128 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().ok()?
-    };
-    let parts: u128 = if fraction.is_empty() {
-        0
-    } else {
-        fraction.parse().ok()?
-    };
+    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let parts: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
     let below_one = parts.checked_mul(unit)? / 10u128.pow(u32::try_from(fraction.len()).ok()?);
     whole.checked_mul(unit)?.checked_add(below_one)
 }
@@ -178,11 +149,7 @@ mod tests {
             ("0s", 0),
             ("90m", 5_400_000),
         ] {
-            assert_eq!(
-                parse_duration(text),
-                Ok(Duration::from_millis(millis)),
-                "{text}"
-            );
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
     }
 
@@ -198,19 +165,9 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text), Err(message.to_owned()));
         }
-        for text in [
-            "",
-            "soon",
-            "-5s",
-            "s",
-            "99999999999999999999d",
-            "18446744073709551615d",
-        ] {
+        for text in ["", "soon", "-5s", "s", "99999999999999999999d", "18446744073709551615d"] {
             let message = parse_duration(text).unwrap_err();
-            assert!(
-                message.ends_with("such as 500ms, 10s, 5m, 1d or 1h30m"),
-                "{message}"
-            );
+            assert!(message.ends_with("such as 500ms, 10s, 5m, 1d or 1h30m"), "{message}");
         }
     }
 

@@ -38,13 +38,11 @@ impl Default for EpochSpec {
 pub(crate) fn epoch(item: &Item<'_>) -> Option<EpochSpec> {
     let fields = item.section(&KEYS)?;
     let defaults = EpochSpec::default();
-    let interval = fields.setting("interval", defaults.interval, |item| {
-        duration(item, INTERVAL_MIN)
-    });
+    let interval =
+        fields.setting("interval", defaults.interval, |item| duration(item, INTERVAL_MIN));
     let bytes_max = fields.setting("bytes_max", defaults.bytes_max, |item| bytes(item, 1));
-    let files_max = fields.setting("files_max", defaults.files_max, |item| {
-        count(item, 1..=1_000_000)
-    });
+    let files_max =
+        fields.setting("files_max", defaults.files_max, |item| count(item, 1..=1_000_000));
     let retry = fields.setting("retry", defaults.retry, |item| count(item, 0..=100));
     Some(EpochSpec {
         interval: interval?,

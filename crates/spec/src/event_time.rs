@@ -59,15 +59,11 @@ pub(crate) fn event_time(item: &Item<'_>, schema: Option<&Schema<'_>>) -> Option
     let delay = fields
         .required("delay", "how late a row may come, such as delay: 10s")
         .and_then(|item| duration(&item, Duration::ZERO));
-    let idle_after = fields.setting("idle_after", IDLE_AFTER, |item| {
-        duration(item, Duration::ZERO)
-    });
-    let future_max = fields.setting("future_max", FUTURE_MAX, |item| {
-        duration(item, Duration::ZERO)
-    });
-    let unit = fields.setting("unit", None, |item| {
-        choice(item, "a unit", &UNITS).map(Some)
-    });
+    let idle_after =
+        fields.setting("idle_after", IDLE_AFTER, |item| duration(item, Duration::ZERO));
+    let future_max =
+        fields.setting("future_max", FUTURE_MAX, |item| duration(item, Duration::ZERO));
+    let unit = fields.setting("unit", None, |item| choice(item, "a unit", &UNITS).map(Some));
     Some(EventTimeSpec {
         column: column?,
         delay: delay?,
@@ -83,18 +79,13 @@ fn column(item: &Item<'_>, schema: Option<&Schema<'_>>) -> Option<String> {
             return Ok(name.to_owned());
         };
         let shown = quoted(name);
-        let times = columns
-            .iter()
-            .filter(|(_, ty)| *ty == Some(ColumnType::Timestamp));
+        let times = columns.iter().filter(|(_, ty)| *ty == Some(ColumnType::Timestamp));
         let times: Vec<&str> = times.map(|(name, _)| *name).collect();
         match columns.iter().find(|(column, _)| *column == name) {
             None => {
                 let names = columns.iter().map(|(name, _)| *name);
                 let near = nearest(name, times.iter().copied()).or_else(|| nearest(name, names));
-                Err(format!(
-                    "{shown} is not in the schema; write {}",
-                    right(near, &times)
-                ))
+                Err(format!("{shown} is not in the schema; write {}", right(near, &times)))
             }
             Some((_, Some(ColumnType::Timestamp) | None)) => Ok(name.to_owned()),
             Some(_) => Err(match times.as_slice() {

@@ -31,10 +31,7 @@ pub struct CsvOptions {
 
 impl Default for CsvOptions {
     fn default() -> Self {
-        Self {
-            delimiter: b',',
-            null: None,
-        }
+        Self { delimiter: b',', null: None }
     }
 }
 
@@ -102,31 +99,21 @@ pub(crate) fn compression(fields: &Fields<'_>, format: Option<&Format>) -> Optio
 
 /// Reads a sink's `format`.
 pub(crate) fn sink_format(item: &Item<'_>) -> Option<SinkFormat> {
-    choice(
-        item,
-        "a format of sinks",
-        &[("parquet", SinkFormat::Parquet)],
-    )
+    choice(item, "a format of sinks", &[("parquet", SinkFormat::Parquet)])
 }
 
 fn csv_options(item: &Item<'_>) -> Option<CsvOptions> {
     let fields = item.section(&CSV_KEYS)?;
     let delimiter = fields.setting("delimiter", b',', delimiter);
     let null = fields.setting("null", None, null);
-    Some(CsvOptions {
-        delimiter: delimiter?,
-        null: null?,
-    })
+    Some(CsvOptions { delimiter: delimiter?, null: null? })
 }
 
 fn delimiter(item: &Item<'_>) -> Option<u8> {
     let right = r#"one ASCII character, such as ";" or "\t""#;
     item.parsed(right, |text| match text.as_bytes() {
         [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r' | 0) => Ok(*byte),
-        _ => Err(format!(
-            "{} is not a delimiter; write {right}",
-            quoted(text)
-        )),
+        _ => Err(format!("{} is not a delimiter; write {right}", quoted(text))),
     })
 }
 

@@ -19,12 +19,7 @@ pub(crate) struct Item<'a> {
 impl<'a> Item<'a> {
     /// The value of the whole file.
     pub(crate) fn root(node: &'a Node, report: &'a Report) -> Self {
-        Self {
-            path: String::new(),
-            report,
-            line: node.line,
-            node,
-        }
+        Self { path: String::new(), report, line: node.line, node }
     }
 
     fn below(&self, entry: &'a Entry) -> Self {
@@ -61,20 +56,16 @@ impl<'a> Item<'a> {
     /// The keys of the mapping here, if it is one; nothing is reported.
     pub(crate) fn children(&self) -> Vec<(&'a str, Item<'a>)> {
         match self.value() {
-            Value::Map(entries) => entries
-                .iter()
-                .map(|e| (e.key.as_str(), self.below(e)))
-                .collect(),
+            Value::Map(entries) => {
+                entries.iter().map(|e| (e.key.as_str(), self.below(e))).collect()
+            }
             Value::Scalar { .. } | Value::List(_) => Vec::new(),
         }
     }
 
     /// The value of a key here, if there is one; nothing is reported.
     pub(crate) fn child(&self, key: &str) -> Option<Item<'a>> {
-        self.children()
-            .into_iter()
-            .find(|(name, _)| *name == key)
-            .map(|(_, item)| item)
+        self.children().into_iter().find(|(name, _)| *name == key).map(|(_, item)| item)
     }
 
     /// The single value here; `right` says what belongs here (`a duration such as 10s`).
@@ -179,26 +170,17 @@ impl<'a> Fields<'a> {
             };
             value.problem(format!("{shown} is not a known key; {right}"));
         }
-        Self {
-            item,
-            entries,
-            meant,
-        }
+        Self { item, entries, meant }
     }
 
     /// The value of a key that may be left out.
     pub(crate) fn get(&self, key: &str) -> Option<Item<'a>> {
-        self.entries
-            .iter()
-            .find(|(name, _)| *name == key)
-            .map(|(_, item)| item.clone())
+        self.entries.iter().find(|(name, _)| *name == key).map(|(_, item)| item.clone())
     }
 
     /// The keys of the mapping below a key; none if there is no mapping.
     pub(crate) fn children(&self, key: &str) -> Vec<(&'a str, Item<'a>)> {
-        self.get(key)
-            .map(|item| item.children())
-            .unwrap_or_default()
+        self.get(key).map(|item| item.children()).unwrap_or_default()
     }
 
     /// The value of a key that must be there; `example` shows how it is written.

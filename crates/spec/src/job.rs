@@ -74,11 +74,7 @@ impl JobSpec {
         let text = String::from_utf8(bytes).map_err(|error| {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-            whole_file(
-                path,
-                Some(line),
-                "not UTF-8; save the file as UTF-8".to_owned(),
-            )
+            whole_file(path, Some(line), "not UTF-8; save the file as UTF-8".to_owned())
         })?;
         Self::parse(&text, path, env)
     }
@@ -110,15 +106,8 @@ impl JobSpec {
 }
 
 fn whole_file(path: &Path, line: Option<usize>, message: String) -> BadJob {
-    let problem = Problem {
-        file: path.to_owned(),
-        line,
-        path: String::new(),
-        message,
-    };
-    BadJob {
-        problems: vec![problem],
-    }
+    let problem = Problem { file: path.to_owned(), line, path: String::new(), message };
+    BadJob { problems: vec![problem] }
 }
 
 fn job(node: &Node, report: &Report) -> Option<JobSpec> {
@@ -132,31 +121,18 @@ fn job(node: &Node, report: &Report) -> Option<JobSpec> {
         .required("name", "a name such as name: dns_tunnels")
         .and_then(|item| item.parsed("a name such as dns_tunnels", check_job_name));
     let description = fields.setting("description", None, |item| {
-        item.text("a sentence, or remove the key")
-            .map(|text| Some(text.to_owned()))
+        item.text("a sentence, or remove the key").map(|text| Some(text.to_owned()))
     });
-    let sources = named(
-        &fields,
-        "sources",
-        "sources: {flows: {location: ./data/}}",
-        source,
-    );
+    let sources = named(&fields, "sources", "sources: {flows: {location: ./data/}}", source);
     let sql = fields
         .required("sql", "sql: ../sql/job.sql, or the SQL itself")
         .and_then(|item| sql(&item));
-    let sinks = named(
-        &fields,
-        "sinks",
-        "sinks: {findings: {location: ./out/}}",
-        sink,
-    );
+    let sinks = named(&fields, "sinks", "sinks: {findings: {location: ./out/}}", sink);
     let epoch = fields.setting("epoch", EpochSpec::default(), epoch);
-    let state = fields
-        .required("state", "state: {location: ./out/_state/}")
-        .and_then(|item| state(&item));
-    let memory_max_bytes = fields.setting("memory_max", MEMORY_BYTES_MAX, |item| {
-        bytes(item, MEMORY_BYTES_MIN)
-    });
+    let state =
+        fields.required("state", "state: {location: ./out/_state/}").and_then(|item| state(&item));
+    let memory_max_bytes =
+        fields.setting("memory_max", MEMORY_BYTES_MAX, |item| bytes(item, MEMORY_BYTES_MIN));
     let partitions = fields.setting("partitions", None, |item| count(item, 1..=1024).map(Some));
     check_shared_names(&fields);
     overlap::check(&fields);
@@ -187,10 +163,7 @@ fn named<T>(
         item.problem(format!("is empty; write at least one, such as {example}"));
         return None;
     }
-    let all: Vec<Option<T>> = entries
-        .iter()
-        .map(|(name, item)| read(name, item))
-        .collect();
+    let all: Vec<Option<T>> = entries.iter().map(|(name, item)| read(name, item)).collect();
     all.into_iter().collect()
 }
 
@@ -200,9 +173,7 @@ fn check_shared_names(fields: &Fields<'_>) {
     for (name, sink) in fields.children("sinks") {
         if sources.iter().any(|(source, _)| *source == name) {
             let name = quoted(name);
-            sink.problem(format!(
-                "{name} is also the name of a source; rename one of them"
-            ));
+            sink.problem(format!("{name} is also the name of a source; rename one of them"));
         }
     }
 }

@@ -38,9 +38,7 @@ pub(crate) enum Purpose {
 
 /// Reads a location; the text is kept as it is.
 pub(crate) fn location(item: &Item<'_>, purpose: Purpose) -> Option<String> {
-    item.parsed(SCHEMES, |text| {
-        place(text, purpose).map(|_| text.to_owned())
-    })
+    item.parsed(SCHEMES, |text| place(text, purpose).map(|_| text.to_owned()))
 }
 
 /// Where a location leads.
@@ -55,23 +53,17 @@ pub(crate) fn place(text: &str, purpose: Purpose) -> Result<Place, String> {
     }
     if text.len() > LOCATION_BYTES_MAX || text.contains('\0') {
         let max = LOCATION_BYTES_MAX;
-        return Err(format!(
-            "{shown} is not a location; write {SCHEMES}, at most {max} bytes"
-        ));
+        return Err(format!("{shown} is not a location; write {SCHEMES}, at most {max} bytes"));
     }
     if purpose == Purpose::Write && text.contains(['*', '?', '[']) {
-        return Err(format!(
-            "{shown} has a wildcard; write one folder to write into"
-        ));
+        return Err(format!("{shown} has a wildcard; write one folder to write into"));
     }
     match text.split_once("://") {
         None => local(text),
         Some(("file", path)) if path.starts_with('/') => local(path),
         Some(("file", path)) => {
             let path = path.trim_start_matches("./");
-            Err(format!(
-                "{shown} has no absolute path; write file:///{path} or ./{path}"
-            ))
+            Err(format!("{shown} has no absolute path; write file:///{path} or ./{path}"))
         }
         Some(("s3", rest)) => s3(rest, &shown),
         Some((scheme, rest)) => Err(unknown_scheme(scheme, rest, &shown)),
@@ -91,29 +83,19 @@ fn s3(rest: &str, shown: &str) -> Result<Place, String> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if bucket.is_empty() || !bucket.chars().all(allowed) {
-        return Err(format!(
-            "{shown} names no bucket; write s3://bucket/prefix/"
-        ));
+        return Err(format!("{shown} names no bucket; write s3://bucket/prefix/"));
     }
-    Ok(Place {
-        bucket: Some(bucket.to_owned()),
-        parts: parts(prefix),
-    })
+    Ok(Place { bucket: Some(bucket.to_owned()), parts: parts(prefix) })
 }
 
 fn local(path: &str) -> Result<Place, String> {
     if path.starts_with("s3:") || path.starts_with("file:") {
         let shown = quoted(path);
-        return Err(format!(
-            "{shown} has no // after its scheme; write {SCHEMES}"
-        ));
+        return Err(format!("{shown} has no // after its scheme; write {SCHEMES}"));
     }
     // Relative paths are compared with absolute ones from where the job runs.
     let absolute = std::path::absolute(Path::new(path)).unwrap_or_else(|_| path.into());
-    Ok(Place {
-        bucket: None,
-        parts: parts(&absolute.to_string_lossy()),
-    })
+    Ok(Place { bucket: None, parts: parts(&absolute.to_string_lossy()) })
 }
 
 fn parts(path: &str) -> Vec<String> {

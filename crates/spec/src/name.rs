@@ -16,24 +16,18 @@ pub(crate) fn check_name(name: &str) -> Result<String, String> {
     let identifier =
         name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit());
     if name.len() > NAME_BYTES_MAX {
-        return Err(format!(
-            "{shown} is too long; write at most {NAME_BYTES_MAX} letters"
-        ));
+        return Err(format!("{shown} is too long; write at most {NAME_BYTES_MAX} letters"));
     }
     if !identifier {
         let right = match proposal(name) {
             Some(right) => format!("write {right}"),
             None => "write letters, digits and _, with a letter first".to_owned(),
         };
-        return Err(format!(
-            "{shown} is not a name that SQL takes without quotes; {right}"
-        ));
+        return Err(format!("{shown} is not a name that SQL takes without quotes; {right}"));
     }
     let lower = name.to_ascii_lowercase();
     if lower != name {
-        return Err(format!(
-            "{shown} has upper case, which SQL folds to lower; write {lower}"
-        ));
+        return Err(format!("{shown} has upper case, which SQL folds to lower; write {lower}"));
     }
     Ok(name.to_owned())
 }
@@ -57,28 +51,18 @@ pub(crate) fn check_job_name(name: &str) -> Result<String, String> {
         trimmed => trimmed,
     };
     let shown = quoted(&name);
-    Err(format!(
-        "{shown} begins with _, and so would its files, which hides them; write {right}"
-    ))
+    Err(format!("{shown} begins with _, and so would its files, which hides them; write {right}"))
 }
 
 /// The name with what is not allowed in it replaced by `_`, if anything of it is left.
 fn proposal(name: &str) -> Option<String> {
     let allowed = |c: char| {
-        if c.is_ascii_alphanumeric() {
-            c.to_ascii_lowercase()
-        } else {
-            '_'
-        }
+        if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }
     };
     let replaced: String = name.trim().chars().map(allowed).collect();
     let replaced = replaced.trim_matches('_');
     let first = replaced.chars().next()?;
-    Some(if first.is_ascii_digit() {
-        format!("_{replaced}")
-    } else {
-        replaced.to_owned()
-    })
+    Some(if first.is_ascii_digit() { format!("_{replaced}") } else { replaced.to_owned() })
 }
 
 #[cfg(test)]
@@ -96,18 +80,9 @@ mod tests {
     #[test]
     fn other_names_are_told_what_to_write() {
         for (name, message) in [
-            (
-                "Flows",
-                r#""Flows" has upper case, which SQL folds to lower; write flows"#,
-            ),
-            (
-                "dns-log",
-                r#""dns-log" is not a name that SQL takes without quotes; write dns_log"#,
-            ),
-            (
-                "2nd",
-                r#""2nd" is not a name that SQL takes without quotes; write _2nd"#,
-            ),
+            ("Flows", r#""Flows" has upper case, which SQL folds to lower; write flows"#),
+            ("dns-log", r#""dns-log" is not a name that SQL takes without quotes; write dns_log"#),
+            ("2nd", r#""2nd" is not a name that SQL takes without quotes; write _2nd"#),
             (
                 "",
                 r#""" is not a name that SQL takes without quotes; write letters, digits and _, with a letter first"#,
@@ -121,10 +96,7 @@ mod tests {
     #[test]
     fn files_of_a_job_are_never_hidden_by_its_name() {
         let message = check_job_name("_beacons").unwrap_err();
-        assert!(
-            message.ends_with("which hides them; write beacons"),
-            "{message}"
-        );
+        assert!(message.ends_with("which hides them; write beacons"), "{message}");
         assert!(check_job_name("__").is_err_and(|m| m.ends_with("begins with a letter")));
         assert!(check_job_name("_1").is_err_and(|m| m.ends_with("begins with a letter")));
         assert_eq!(check_job_name("beacons"), Ok("beacons".to_owned()));

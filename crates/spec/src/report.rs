@@ -17,10 +17,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(file: &Path) -> Self {
-        Self {
-            file: file.to_owned(),
-            problems: RefCell::default(),
-        }
+        Self { file: file.to_owned(), problems: RefCell::default() }
     }
 
     pub(crate) fn file(&self) -> &Path {

@@ -30,10 +30,9 @@ pub(crate) fn duration(item: &Item<'_>, min: Duration) -> Option<Duration> {
 /// A size from `min` bytes up.
 pub(crate) fn bytes(item: &Item<'_>, min: u64) -> Option<u64> {
     item.parsed("a size such as 512MiB", |text| match parse_bytes(text)? {
-        value if value < min => Err(format!(
-            "{} is too small; write {min} bytes or more",
-            quoted(text)
-        )),
+        value if value < min => {
+            Err(format!("{} is too small; write {min} bytes or more", quoted(text)))
+        }
         value => Ok(value),
     })
 }
@@ -49,10 +48,7 @@ where
         match text.parse::<T>() {
             Ok(value) if digits && range.contains(&value) => Ok(value),
             _ if digits => Err(format!("{} is out of range; write {right}", quoted(text))),
-            _ => Err(format!(
-                "{} is not a whole number; write {right}",
-                quoted(text)
-            )),
+            _ => Err(format!("{} is not a whole number; write {right}", quoted(text))),
         }
     })
 }

@@ -29,9 +29,7 @@ pub struct SinkSpec {
 
 /// Reads the sink called `name`.
 pub(crate) fn sink(name: &str, item: &Item<'_>) -> Option<SinkSpec> {
-    let name = check_name(name)
-        .map_err(|message| item.problem(message))
-        .ok();
+    let name = check_name(name).map_err(|message| item.problem(message)).ok();
     let fields = item.fields(&KEYS)?;
     let location = fields
         .required("location", "where its files go, such as location: ./out/")

@@ -10,15 +10,8 @@ use crate::location::{Purpose, location};
 use crate::name::check_name;
 use crate::setting::choice;
 
-const KEYS: [&str; 7] = [
-    "location",
-    "format",
-    "csv",
-    "compression",
-    "schema",
-    "event_time",
-    "discovery",
-];
+const KEYS: [&str; 7] =
+    ["location", "format", "csv", "compression", "schema", "event_time", "discovery"];
 const DISCOVERY_KEYS: [&str; 1] = ["order"];
 
 /// A source as the job declares it.
@@ -52,9 +45,7 @@ pub enum DiscoveryOrder {
 
 /// Reads the source called `name`.
 pub(crate) fn source(name: &str, item: &Item<'_>) -> Option<SourceSpec> {
-    let name = check_name(name)
-        .map_err(|message| item.problem(message))
-        .ok();
+    let name = check_name(name).map_err(|message| item.problem(message)).ok();
     let fields = item.fields(&KEYS)?;
     let location = fields
         .required("location", "where its files are, such as location: ./data/")
@@ -62,10 +53,7 @@ pub(crate) fn source(name: &str, item: &Item<'_>) -> Option<SourceSpec> {
     let format = format(&fields);
     let compression = compression(&fields, format.as_ref());
     let columns = fields
-        .required(
-            "schema",
-            "its columns, such as schema: {ts: TIMESTAMP, host: VARCHAR}",
-        )
+        .required("schema", "its columns, such as schema: {ts: TIMESTAMP, host: VARCHAR}")
         .and_then(|item| schema(&item));
     let event_time = fields
         .required("event_time", "event_time: {column: ts, delay: 10s}")
@@ -89,10 +77,7 @@ fn discovery(item: &Item<'_>) -> Option<DiscoveryOrder> {
             item.problem(r#""path_time" is not available yet; write name or modified"#);
             return None;
         }
-        let words = [
-            ("name", DiscoveryOrder::Name),
-            ("modified", DiscoveryOrder::Modified),
-        ];
+        let words = [("name", DiscoveryOrder::Name), ("modified", DiscoveryOrder::Modified)];
         choice(item, "an order", &words)
     })
 }

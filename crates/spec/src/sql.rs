@@ -36,15 +36,9 @@ pub(crate) fn sql(item: &Item<'_>) -> Option<SqlText> {
             return Err(format!("{} is empty; write {RIGHT}", quoted(text)));
         }
         if !trimmed.contains(char::is_whitespace) {
-            return Err(format!(
-                "{} is neither a path nor SQL; write {RIGHT}",
-                quoted(text)
-            ));
+            return Err(format!("{} is neither a path nor SQL; write {RIGHT}", quoted(text)));
         }
-        Ok(SqlText {
-            text: text.to_owned(),
-            path: None,
-        })
+        Ok(SqlText { text: text.to_owned(), path: None })
     })
 }
 
@@ -59,26 +53,17 @@ fn from_file(written: &str, job_file: &Path) -> Result<SqlText, String> {
         format!("{shown} cannot be read: {place}: {error}; write the path from the job file")
     })?;
     if text.trim().is_empty() {
-        return Err(format!(
-            "{shown} is empty: {place}; write at least one INSERT INTO there"
-        ));
+        return Err(format!("{shown} is empty: {place}; write at least one INSERT INTO there"));
     }
-    Ok(SqlText {
-        text,
-        path: Some(path),
-    })
+    Ok(SqlText { text, path: Some(path) })
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     // One byte more than is allowed tells a file that is too large from one that just fits.
-    std::fs::File::open(path)?
-        .take(SQL_BYTES_MAX + 1)
-        .read_to_string(&mut text)?;
+    std::fs::File::open(path)?.take(SQL_BYTES_MAX + 1).read_to_string(&mut text)?;
     if text.len() as u64 > SQL_BYTES_MAX {
-        return Err(std::io::Error::other(format!(
-            "larger than {SQL_BYTES_MAX} bytes"
-        )));
+        return Err(std::io::Error::other(format!("larger than {SQL_BYTES_MAX} bytes")));
     }
     Ok(text)
 }

@@ -8,14 +8,8 @@ use crate::item::Item;
 use crate::location::{Purpose, location};
 use crate::setting::{bytes, count, duration};
 
-const KEYS: [&str; 6] = [
-    "location",
-    "checkpoint_every",
-    "retain_epochs",
-    "grace",
-    "runs_max",
-    "cache_max",
-];
+const KEYS: [&str; 6] =
+    ["location", "checkpoint_every", "retain_epochs", "grace", "runs_max", "cache_max"];
 const CHECKPOINT_EVERY: u64 = 20;
 const RETAIN_EPOCHS: u64 = 100;
 const GRACE: Duration = Duration::from_secs(3600);
@@ -45,17 +39,12 @@ pub struct StateSpec {
 pub(crate) fn state(item: &Item<'_>) -> Option<StateSpec> {
     let fields = item.fields(&KEYS)?;
     let location = fields
-        .required(
-            "location",
-            "where the state is kept, such as location: ./out/_state/",
-        )
+        .required("location", "where the state is kept, such as location: ./out/_state/")
         .and_then(|item| location(&item, Purpose::Write));
-    let checkpoint_every = fields.setting("checkpoint_every", CHECKPOINT_EVERY, |item| {
-        count(item, 1..=1_000_000)
-    });
-    let retain_epochs = fields.setting("retain_epochs", RETAIN_EPOCHS, |item| {
-        count(item, 1..=1_000_000)
-    });
+    let checkpoint_every =
+        fields.setting("checkpoint_every", CHECKPOINT_EVERY, |item| count(item, 1..=1_000_000));
+    let retain_epochs =
+        fields.setting("retain_epochs", RETAIN_EPOCHS, |item| count(item, 1..=1_000_000));
     let grace = fields.setting("grace", GRACE, |item| duration(item, GRACE_MIN));
     let runs_max = fields.setting("runs_max", RUNS_MAX, |item| count(item, 2..=10_000));
     let cache_max_bytes = fields.setting("cache_max", CACHE_BYTES_MAX, |item| bytes(item, 0));

@@ -51,14 +51,7 @@ mod tests {
 
     #[test]
     fn misspelt_words_find_what_was_meant() {
-        let known = [
-            "location",
-            "format",
-            "bytes_max",
-            "retry",
-            "idle_after",
-            "delay",
-        ];
+        let known = ["location", "format", "bytes_max", "retry", "idle_after", "delay"];
         for (word, meant) in [
             ("locaton", "location"),
             ("Location", "location"),

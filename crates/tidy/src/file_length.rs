@@ -77,9 +77,8 @@ mod tests {
 
     #[test]
     fn more_long_files_than_short_ones_are_found() {
-        let tree = Tree::default()
-            .with("src/a.rs", &"\n".repeat(150))
-            .with("src/b.rs", &"\n".repeat(151));
+        let tree =
+            Tree::default().with("src/a.rs", &"\n".repeat(150)).with("src/b.rs", &"\n".repeat(151));
         assert!(check(&tree).is_empty());
         let violations = check(&tree.with("src/c.rs", &"\n".repeat(200)));
         assert_eq!(violations.len(), 1, "{violations:?}");

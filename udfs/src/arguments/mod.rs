@@ -32,40 +32,28 @@ pub(crate) fn check_count(usage: &str, found: usize, least: usize, most: usize) 
     if (least..=most).contains(&found) {
         return Ok(());
     }
-    let wanted = if least == most {
-        least.to_string()
-    } else {
-        format!("{least} to {most}")
-    };
+    let wanted = if least == most { least.to_string() } else { format!("{least} to {most}") };
     plan_err!("{usage}: takes {wanted} arguments, not {found}")
 }
 
 /// The arguments as arrays of doubles, each of `rows` rows.
 pub(crate) fn doubles(args: &[ColumnarValue], rows: usize) -> Result<Vec<Float64Array>> {
-    args.iter()
-        .map(|arg| Ok(double_column(&arg.to_array(rows)?)?.clone()))
-        .collect()
+    args.iter().map(|arg| Ok(double_column(&arg.to_array(rows)?)?.clone())).collect()
 }
 
 /// `array` as doubles; it is cast when the caller's plan did not coerce it.
 pub(crate) fn double_column(array: &ArrayRef) -> Result<PrimitiveArray<Float64Type>> {
     match array.as_primitive_opt::<Float64Type>() {
         Some(doubles) => Ok(doubles.clone()),
-        None => Ok(cast(array, &DataType::Float64)?
-            .as_primitive::<Float64Type>()
-            .clone()),
+        None => Ok(cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone()),
     }
 }
 
 /// `result` in the shape that constant folding wants: a scalar when every argument was one.
 pub(crate) fn shaped_as(args: &[ColumnarValue], result: Float64Array) -> Result<ColumnarValue> {
-    let all_scalars = args
-        .iter()
-        .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    let all_scalars = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
     if all_scalars && !result.is_empty() {
-        return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
-            &result, 0,
-        )?));
+        return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
     }
     Ok(ColumnarValue::Array(Arc::new(result)))
 }

@@ -13,19 +13,11 @@ pub(super) fn canonical(values: &ArrayRef) -> ArrayRef {
     match values.data_type() {
         DataType::Float64 => {
             let one = |x: f64| if x.is_nan() { f64::NAN } else { x + 0.0 };
-            Arc::new(
-                values
-                    .as_primitive::<Float64Type>()
-                    .unary::<_, Float64Type>(one),
-            )
+            Arc::new(values.as_primitive::<Float64Type>().unary::<_, Float64Type>(one))
         }
         DataType::Float32 => {
             let one = |x: f32| if x.is_nan() { f32::NAN } else { x + 0.0 };
-            Arc::new(
-                values
-                    .as_primitive::<Float32Type>()
-                    .unary::<_, Float32Type>(one),
-            )
+            Arc::new(values.as_primitive::<Float32Type>().unary::<_, Float32Type>(one))
         }
         _ => Arc::clone(values),
     }

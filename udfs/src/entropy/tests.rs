@@ -30,17 +30,11 @@ async fn plain_grouped_filtered_and_distinct_at_any_number_of_partitions() {
         let all = doubles_of(&context, &format!("SELECT entropy(port) FROM {PORTS}")).await;
         assert_eq!(all, [three_values]);
         let sql = format!("SELECT k, entropy(port) FROM {PORTS} GROUP BY k ORDER BY k");
-        assert_eq!(
-            doubles_of(&context, &sql).await,
-            [Some(1.0), Some(0.0), None]
-        );
+        assert_eq!(doubles_of(&context, &sql).await, [Some(1.0), Some(0.0), None]);
         let sql = format!("SELECT entropy(port) FILTER (WHERE port < 100) FROM {PORTS}");
         assert_eq!(doubles_of(&context, &sql).await, [Some(1.0)]);
         let sql = format!("SELECT count(*), entropy(DISTINCT port) FROM {PORTS}");
-        assert_eq!(
-            doubles_of(&context, &sql).await,
-            [math::entropy_bits(&mut [1, 1, 1])]
-        );
+        assert_eq!(doubles_of(&context, &sql).await, [math::entropy_bits(&mut [1, 1, 1])]);
         let sql = format!("SELECT entropy(port) FROM {PORTS} WHERE port < 0");
         assert_eq!(doubles_of(&context, &sql).await, [None]);
     }
@@ -62,10 +56,7 @@ async fn over_a_partition_a_growing_and_a_sliding_frame() {
     let frame = "ROWS BETWEEN 1 PRECEDING AND CURRENT ROW";
     let sql = format!("SELECT i, entropy(v) OVER (ORDER BY i {frame}) FROM {letters} ORDER BY i");
     let sliding = doubles_of(&context, &sql).await;
-    assert_eq!(
-        sliding,
-        [Some(0.0), Some(1.0), Some(0.0), Some(0.0), Some(0.0)]
-    );
+    assert_eq!(sliding, [Some(0.0), Some(1.0), Some(0.0), Some(0.0), Some(0.0)]);
 }
 
 #[tokio::test]
@@ -127,12 +118,7 @@ fn evaluating_leaves_the_state_and_size_follows_what_is_kept() {
 
 #[test]
 fn states_survive_parquet() {
-    for data_type in [
-        DataType::Utf8,
-        DataType::Utf8View,
-        DataType::Int16,
-        DataType::Float64,
-    ] {
+    for data_type in [DataType::Utf8, DataType::Utf8View, DataType::Int16, DataType::Float64] {
         let values = strings(&["1", "2", "2", "3"].map(|v| Some(v.to_owned())));
         let values = cast(&values, &data_type).unwrap();
         let mut entropy = accumulator(&data_type);

@@ -10,10 +10,7 @@ const SEVEN: &str = "(VALUES ('a', 1), ('a', 1), ('a', 2), ('b', 2), ('a', NULL)
                      ('b', 6), ('a', 9), ('c', NULL)) t(k, x)";
 
 fn accumulator(is_distinct: bool) -> MadAccumulator {
-    MadAccumulator {
-        values: Vec::new(),
-        is_distinct,
-    }
+    MadAccumulator { values: Vec::new(), is_distinct }
 }
 
 fn column(values: &[Option<f64>]) -> Vec<ArrayRef> {
@@ -44,18 +41,9 @@ async fn plain_grouped_filtered_and_distinct_at_any_number_of_partitions() {
 #[tokio::test]
 async fn several_partitions_mean_partial_and_final() {
     let sql = format!("SELECT k, mad(x) FROM {SEVEN} GROUP BY k");
-    let plan = context_of(7)
-        .sql(&sql)
-        .await
-        .unwrap()
-        .create_physical_plan()
-        .await
-        .unwrap();
+    let plan = context_of(7).sql(&sql).await.unwrap().create_physical_plan().await.unwrap();
     let plan = displayable(plan.as_ref()).indent(false).to_string();
-    assert!(
-        plan.contains("mode=Partial") && plan.contains("mode=Final"),
-        "{plan}"
-    );
+    assert!(plan.contains("mode=Partial") && plan.contains("mode=Final"), "{plan}");
 }
 
 #[tokio::test]
@@ -69,17 +57,11 @@ async fn over_a_partition_a_growing_and_a_sliding_frame() {
     let numbers = "(VALUES (1, 1.0), (2, 5.0), (3, NULL), (4, 2.0), (5, 9.0)) t(i, x)";
     let sql = format!("SELECT i, mad(x) OVER (ORDER BY i) FROM {numbers} ORDER BY i");
     let growing = doubles_of(&context, &sql).await;
-    assert_eq!(
-        growing,
-        [Some(0.0), Some(2.0), Some(2.0), Some(1.0), Some(2.0)]
-    );
+    assert_eq!(growing, [Some(0.0), Some(2.0), Some(2.0), Some(1.0), Some(2.0)]);
     let frame = "ROWS BETWEEN 1 PRECEDING AND CURRENT ROW";
     let sql = format!("SELECT i, mad(x) OVER (ORDER BY i {frame}) FROM {numbers} ORDER BY i");
     let sliding = doubles_of(&context, &sql).await;
-    assert_eq!(
-        sliding,
-        [Some(0.0), Some(2.0), Some(0.0), Some(0.0), Some(3.5)]
-    );
+    assert_eq!(sliding, [Some(0.0), Some(2.0), Some(0.0), Some(0.0), Some(3.5)]);
 }
 
 #[tokio::test]
@@ -108,16 +90,14 @@ async fn wrong_arguments_are_named() {
 fn evaluating_leaves_the_state_and_size_counts_what_is_kept() {
     let mut mad = accumulator(false);
     let empty_bytes = mad.size();
-    mad.update_batch(&column(&[Some(4.0), None, Some(1.0), Some(f64::NAN)]))
-        .unwrap();
+    mad.update_batch(&column(&[Some(4.0), None, Some(1.0), Some(f64::NAN)])).unwrap();
     assert_eq!(mad.evaluate().unwrap(), ScalarValue::Float64(Some(1.5)));
     assert_eq!(mad.evaluate().unwrap(), ScalarValue::Float64(Some(1.5)));
     mad.update_batch(&column(&[Some(2.0)])).unwrap();
     assert_eq!(mad.evaluate().unwrap(), ScalarValue::Float64(Some(1.0)));
     assert_eq!(mad.values, [4.0, 1.0, 2.0]);
     assert!(mad.size() >= empty_bytes + 3 * 8);
-    mad.retract_batch(&column(&[Some(4.0), None, Some(f64::NAN)]))
-        .unwrap();
+    mad.retract_batch(&column(&[Some(4.0), None, Some(f64::NAN)])).unwrap();
     assert_eq!(mad.values, [1.0, 2.0]);
     assert!(mad.retract_batch(&column(&[Some(4.0)])).is_err());
 }

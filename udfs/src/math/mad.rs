@@ -37,11 +37,7 @@ pub fn mad(values: &mut [f64]) -> Option<f64> {
 
 /// `|value - center|`, where an infinite value does not deviate from an equal center.
 fn deviation(value: f64, center: f64) -> f64 {
-    if value == center {
-        0.0
-    } else {
-        (value - center).abs()
-    }
+    if value == center { 0.0 } else { (value - center).abs() }
 }
 
 #[cfg(test)]

@@ -12,9 +12,7 @@ pub(crate) fn context() -> SessionContext {
 /// A session with `partitions` target partitions and batches of 3 rows, so that Partial and
 /// Final aggregates meet many small states.
 pub(crate) fn context_of(partitions: usize) -> SessionContext {
-    let config = SessionConfig::new()
-        .with_target_partitions(partitions)
-        .with_batch_size(3);
+    let config = SessionConfig::new().with_target_partitions(partitions).with_batch_size(3);
     let context = SessionContext::new_with_config(config);
     crate::register_all(&context);
     context
@@ -27,10 +25,7 @@ pub(crate) async fn doubles_of(context: &SessionContext, sql: &str) -> Vec<Optio
         .iter()
         .flat_map(|batch| {
             let column = batch.column(batch.num_columns() - 1);
-            column
-                .as_primitive::<Float64Type>()
-                .iter()
-                .collect::<Vec<_>>()
+            column.as_primitive::<Float64Type>().iter().collect::<Vec<_>>()
         })
         .collect()
 }

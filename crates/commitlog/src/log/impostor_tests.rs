@@ -123,13 +123,7 @@ async fn collect_among_impostors(sabotage: Option<Sabotage>) -> usize {
             epoch(&place, &mut log, key).await;
             log.maintain().await.unwrap();
         }
-        assert!(
-            !place
-                .state
-                .exists(&names::log_path(Epoch(6)))
-                .await
-                .unwrap()
-        );
+        assert!(!place.state.exists(&names::log_path(Epoch(6))).await.unwrap());
         for (sleeper, attempt, record) in &mut sleepers {
             let outcome = sleeper.commit(attempt, record.clone()).await.unwrap();
             assert_eq!(outcome, CommitOutcome::Fenced);

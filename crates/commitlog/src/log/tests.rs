@@ -62,27 +62,13 @@ impl Place {
         let out = &self.sinks["out"];
         out.write(&file.prepared, body.clone()).await.unwrap();
         record.files.push(file);
-        let run = Run {
-            path: attempt.run_path("s", "0"),
-            ..Run::default()
-        };
+        let run = Run { path: attempt.run_path("s", "0"), ..Run::default() };
         self.state.write(&run.path, body).await.unwrap();
-        let stage = StageChange {
-            runs_added: vec![run],
-            ..StageChange::default()
-        };
+        let stage = StageChange { runs_added: vec![run], ..StageChange::default() };
         record.stages.insert("s".into(), stage);
         let source = SourceChange {
-            added: vec![SeenFile {
-                key: key.into(),
-                etag: None,
-                size: 1,
-            }],
-            rows: SourceRows {
-                rows_in: 1,
-                used: 1,
-                ..SourceRows::default()
-            },
+            added: vec![SeenFile { key: key.into(), etag: None, size: 1 }],
+            rows: SourceRows { rows_in: 1, used: 1, ..SourceRows::default() },
             ..SourceChange::default()
         };
         record.sources.insert("in".into(), source);
@@ -109,10 +95,7 @@ impl Place {
 
     async fn names(&self, folder: &str) -> Vec<String> {
         let found = self.state.list(folder).await.unwrap();
-        found
-            .iter()
-            .filter_map(|meta| self.state.relative(&meta.location))
-            .collect()
+        found.iter().filter_map(|meta| self.state.relative(&meta.location)).collect()
     }
 
     pub(super) async fn published(&self) -> usize {
@@ -141,9 +124,7 @@ async fn a_coordinator_can_run_in_a_task() {
     assert_eq!(outcome.unwrap(), CommitOutcome::Committed);
     is_send(log.publish()).await.unwrap();
     is_send(log.maintain()).await.unwrap();
-    is_send(log.discard(&attempt, &attempt.record()))
-        .await
-        .unwrap_err();
+    is_send(log.discard(&attempt, &attempt.record())).await.unwrap_err();
     assert!(is_send(reader.committed()).await.unwrap().is_empty());
     let state = is_send(reader.state_at(Epoch(1))).await.unwrap();
     assert_eq!(state.head(), 1);
@@ -160,17 +141,8 @@ async fn a_long_local_run_is_folded_collected_and_read_back() {
     assert!(place.names("checkpoint").await.len() <= 3);
     assert!(place.names("runs").await.len() <= 6);
     assert!(place.names("seen").await.len() <= 20);
-    assert!(
-        place.sinks["out"]
-            .list("_prepared")
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    let committed = LogReader::new(place.state.clone())
-        .committed()
-        .await
-        .unwrap();
+    assert!(place.sinks["out"].list("_prepared").await.unwrap().is_empty());
+    let committed = LogReader::new(place.state.clone()).committed().await.unwrap();
     let epochs: Vec<u64> = committed.iter().map(|(epoch, _)| epoch.0).collect();
     assert_eq!(epochs, (1..=41).collect::<Vec<_>>());
     let again = place.open(2).await.unwrap();
@@ -283,10 +255,7 @@ async fn a_file_that_a_record_names_but_is_not_there_stops_the_commit() {
     let mut log = place.open(1).await.unwrap();
     let attempt = log.begin();
     let record = place.process(&attempt, "x").await;
-    place.sinks["out"]
-        .delete(&[record.files[0].prepared.clone()])
-        .await
-        .unwrap();
+    place.sinks["out"].delete(&[record.files[0].prepared.clone()]).await.unwrap();
     assert!(log.commit(&attempt, record).await.is_err());
     assert!(place.names("log").await.is_empty());
 }

@@ -102,8 +102,7 @@ impl Coordinator {
     }
 
     fn check_state(&self) {
-        self.world
-            .with(|inner, _| inner.truth.check_state(&self.who, self.log.state()));
+        self.world.with(|inner, _| inner.truth.check_state(&self.who, self.log.state()));
     }
 
     async fn run(&mut self) -> Result<End> {
@@ -245,11 +244,7 @@ impl Coordinator {
         for (n, input) in inputs.iter().enumerate() {
             let file = self.write_file(attempt, n as u32, *input).await?;
             record.files.push(file);
-            source.added.push(SeenFile {
-                key: input.to_string(),
-                etag: None,
-                size: *input,
-            });
+            source.added.push(SeenFile { key: input.to_string(), etag: None, size: *input });
         }
         source.rows = SourceRows {
             rows_in: inputs.len() as u64,
@@ -294,11 +289,7 @@ impl Coordinator {
         }
         let path = attempt.run_path(STAGE, "0");
         self.write(&self.state, &path, encode_rows(&rows)).await?;
-        change.runs_added.push(Run {
-            path,
-            rows: rows.len() as u64,
-            ..Run::default()
-        });
+        change.runs_added.push(Run { path, rows: rows.len() as u64, ..Run::default() });
         Ok(change)
     }
 
@@ -341,14 +332,10 @@ pub(super) async fn list_sinks(store: SimStore) {
         world.with(|inner, _| {
             for (row, times) in rows {
                 if times > 1 {
-                    inner
-                        .truth
-                        .violate(format!("a lister sees row {row} {times} times"));
+                    inner.truth.violate(format!("a lister sees row {row} {times} times"));
                 }
                 if !inner.truth.rows.contains(&row) {
-                    inner
-                        .truth
-                        .violate(format!("a lister sees row {row}, uncommitted"));
+                    inner.truth.violate(format!("a lister sees row {row}, uncommitted"));
                 }
             }
         });
@@ -378,16 +365,10 @@ pub(super) async fn check_committed(world: &World, reader: &LogReader) {
         let last = found.last().map_or(0, |(epoch, _)| epoch.0);
         if last < before || last > truth.head() {
             let head = truth.head();
-            truth.violate(format!(
-                "log reader sees epoch {last}, not {before} to {head}"
-            ));
+            truth.violate(format!("log reader sees epoch {last}, not {before} to {head}"));
         }
-        let real: Vec<&SinkFile> = truth
-            .decided
-            .iter()
-            .take(last as usize)
-            .flat_map(|decided| &decided.files)
-            .collect();
+        let real: Vec<&SinkFile> =
+            truth.decided.iter().take(last as usize).flat_map(|decided| &decided.files).collect();
         if !real.iter().copied().eq(found.iter().map(|(_, file)| file)) {
             truth.violate(format!("log reader sees other files up to epoch {last}"));
         }
@@ -425,10 +406,7 @@ pub(super) async fn check_retained(world: &World, reader: &LogReader) {
             }
             Err(error) if error.kind() == ErrorKind::Unavailable => {}
             Err(error) if truth.retained().contains(&epoch.0) => {
-                truth.violate(format!(
-                    "epoch {epoch} is retained: {:?}: {error}",
-                    error.kind()
-                ));
+                truth.violate(format!("epoch {epoch} is retained: {:?}: {error}", error.kind()));
             }
             Err(_) => {}
         }

@@ -137,9 +137,7 @@ async fn check_end(world: &Arc<World>) {
             .collect();
         listed.sort_unstable();
         if !listed.iter().copied().eq(0..INPUTS) {
-            inner
-                .truth
-                .violate(format!("at the end the sinks hold {listed:?}"));
+            inner.truth.violate(format!("at the end the sinks hold {listed:?}"));
         }
     });
 }

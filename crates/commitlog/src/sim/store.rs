@@ -107,11 +107,7 @@ impl SimStore {
     ) -> Result<T> {
         self.travel().await;
         let found = self.world.with(|inner, _| {
-            if inner.fails_to_read() {
-                Err(timeout())
-            } else {
-                Ok(act(&inner.objects))
-            }
+            if inner.fails_to_read() { Err(timeout()) } else { Ok(act(&inner.objects)) }
         });
         self.travel().await;
         found
@@ -126,31 +122,19 @@ fn path_of(effect: &Effect) -> &str {
 }
 
 fn timeout() -> Error {
-    Error::Generic {
-        store: "sim",
-        source: "timed out".into(),
-    }
+    Error::Generic { store: "sim", source: "timed out".into() }
 }
 
 fn exists(path: &str) -> Error {
-    Error::AlreadyExists {
-        path: path.into(),
-        source: "exists".into(),
-    }
+    Error::AlreadyExists { path: path.into(), source: "exists".into() }
 }
 
 fn absent(path: &str) -> Error {
-    Error::NotFound {
-        path: path.into(),
-        source: "absent".into(),
-    }
+    Error::NotFound { path: path.into(), source: "absent".into() }
 }
 
 fn not_simulated(operation: &str) -> Error {
-    Error::NotImplemented {
-        operation: operation.into(),
-        implementer: "sim".into(),
-    }
+    Error::NotImplemented { operation: operation.into(), implementer: "sim".into() }
 }
 
 fn meta(path: &Path, object: &Object) -> ObjectMeta {
@@ -184,10 +168,7 @@ impl ObjectStore for SimStore {
             PutMode::Update(_) => return Err(not_simulated("update")),
         };
         self.change(effect).await?;
-        Ok(PutResult {
-            e_tag: None,
-            version: None,
-        })
+        Ok(PutResult { e_tag: None, version: None })
     }
 
     async fn put_multipart_opts(
@@ -199,9 +180,7 @@ impl ObjectStore for SimStore {
     }
 
     async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
-        let object = self
-            .read(|objects| objects.get(at.as_ref()).cloned())
-            .await?;
+        let object = self.read(|objects| objects.get(at.as_ref()).cloned()).await?;
         let object = object.ok_or_else(|| absent(at.as_ref()))?;
         let meta = meta(at, &object);
         options.check_preconditions(&meta)?;

@@ -58,10 +58,7 @@ pub(super) struct Truth {
 
 impl Truth {
     pub(super) fn new(retain: u64) -> Truth {
-        Truth {
-            retain,
-            ..Truth::default()
-        }
+        Truth { retain, ..Truth::default() }
     }
 
     pub(super) fn head(&self) -> u64 {
@@ -85,9 +82,7 @@ impl Truth {
         let content = checkpoint::encode(&mut state.clone()).unwrap();
         let real = self.decided.get(epoch.0 as usize - 1);
         if real.is_none_or(|real| real.checkpoint != content) {
-            self.violate(format!(
-                "{who} holds a state at epoch {epoch} that is not real"
-            ));
+            self.violate(format!("{who} holds a state at epoch {epoch} that is not real"));
         }
     }
 
@@ -163,8 +158,7 @@ impl Truth {
             let published = sink_path(&file.sink, &file.published);
             match objects.get(&place) {
                 Some(object) => {
-                    self.published
-                        .insert(published.clone(), object.bytes.clone());
+                    self.published.insert(published.clone(), object.bytes.clone());
                     self.prepared.insert(place, published);
                 }
                 None => self.violate(format!("epoch {epoch} names {place}, which is not there")),
@@ -179,15 +173,9 @@ impl Truth {
     }
 
     fn check_decided_is_published(&mut self, epoch: u64, objects: &Objects) {
-        let missing = self
-            .published
-            .keys()
-            .find(|place| !objects.contains_key(*place))
-            .cloned();
+        let missing = self.published.keys().find(|place| !objects.contains_key(*place)).cloned();
         if let Some(place) = missing {
-            self.violate(format!(
-                "epoch {epoch} is decided before {place} is published"
-            ));
+            self.violate(format!("epoch {epoch} is decided before {place} is published"));
         }
     }
 
@@ -239,9 +227,7 @@ impl Truth {
                 .any(|decided| decided.live.contains(state_path)),
         };
         if bad {
-            self.violate(format!(
-                "{path} is deleted, but epochs {retained:?} need it"
-            ));
+            self.violate(format!("{path} is deleted, but epochs {retained:?} need it"));
         }
     }
 

@@ -197,8 +197,7 @@ impl Inner {
 
     pub(super) fn postpone(&mut self, due_ms: i64, who: &str, effect: Effect) {
         self.late_count += 1;
-        self.late
-            .insert((due_ms, self.late_count), (who.to_owned(), effect));
+        self.late.insert((due_ms, self.late_count), (who.to_owned(), effect));
     }
 
     fn land(&mut self, now_ms: i64) {
@@ -258,10 +257,7 @@ impl Inner {
         if let Some(what) = self.truth.before_write(&path, &bytes, &self.objects) {
             self.note(now_ms, who, what, &path);
         }
-        let object = Object {
-            bytes,
-            modified_ms: now_ms,
-        };
+        let object = Object { bytes, modified_ms: now_ms };
         self.objects.insert(path, object);
     }
 }

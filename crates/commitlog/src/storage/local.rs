@@ -40,10 +40,7 @@ pub(super) fn open(location: &str) -> Result<(LocalRoot, Arc<dyn ObjectStore>, P
     let prefix = Path::parse(segments.join("/")).map_err(|e| {
         Error::bad_job(format!("{location:?} is not a usable path: {e}")).with_source(e)
     })?;
-    let local = LocalRoot {
-        root,
-        above_synced: Arc::default(),
-    };
+    let local = LocalRoot { root, above_synced: Arc::default() };
     Ok((local, Arc::new(LocalFileSystem::new()), prefix))
 }
 
@@ -86,10 +83,7 @@ impl LocalRoot {
     }
 
     pub(super) fn child(&self, relative: &str) -> LocalRoot {
-        LocalRoot {
-            root: self.path(relative),
-            above_synced: Arc::default(),
-        }
+        LocalRoot { root: self.path(relative), above_synced: Arc::default() }
     }
 
     pub(super) fn path(&self, relative: &str) -> PathBuf {
@@ -109,20 +103,15 @@ impl LocalRoot {
 
     /// Syncs files, then each folder on the way to them, once.
     pub(super) async fn sync(&self, files: Vec<PathBuf>) -> Result<()> {
-        parallel(files.clone(), |path| {
-            File::open(path).and_then(|file| file.sync_all())
-        })
-        .await?;
+        parallel(files.clone(), |path| File::open(path).and_then(|file| file.sync_all())).await?;
         self.sync_folders(files).await
     }
 
     async fn sync_folders(&self, files: Vec<PathBuf>) -> Result<()> {
         let mut folders = std::collections::BTreeSet::new();
         for file in &files {
-            let below = file
-                .ancestors()
-                .skip(1)
-                .take_while(|folder| folder.starts_with(&self.root));
+            let below =
+                file.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
             folders.extend(below.map(FilePath::to_path_buf));
         }
         parallel(folders.into_iter().collect(), |path| {
@@ -168,9 +157,7 @@ async fn parallel(paths: Vec<PathBuf>, act: fn(&FilePath) -> io::Result<()>) -> 
     futures::stream::iter(paths)
         .map(|path| async move {
             let shown = path.clone();
-            blocking(move || act(&path))
-                .await?
-                .map_err(|e| failed("sync", &shown, e))
+            blocking(move || act(&path)).await?.map_err(|e| failed("sync", &shown, e))
         })
         .buffer_unordered(SYNCS_IN_FLIGHT)
         .try_collect()

@@ -57,9 +57,7 @@ fn client(builder: AmazonS3Builder, key: ClientConfigKey, ms: u64) -> AmazonS3Bu
 }
 
 fn split(location: &str) -> Result<(&str, Path)> {
-    let rest = location
-        .split_once("://")
-        .map_or(location, |(_, rest)| rest);
+    let rest = location.split_once("://").map_or(location, |(_, rest)| rest);
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     if bucket.is_empty() {
         return Err(Error::bad_job(format!(

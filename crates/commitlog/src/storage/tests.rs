@@ -11,16 +11,7 @@ fn text(bytes: Option<Bytes>) -> Option<String> {
 async fn encoded_partition_folders_come_back_exactly_as_given() {
     let dir = tempfile::tempdir().unwrap();
     let storage = Storage::open(dir.path().join("a b%20é").to_str().unwrap()).unwrap();
-    let values = [
-        "a/b",
-        "a b",
-        "100%",
-        "naïve-日本",
-        "#1",
-        "a%2Fb",
-        "x~y",
-        "?*[]",
-    ];
+    let values = ["a/b", "a b", "100%", "naïve-日本", "#1", "a%2Fb", "x~y", "?*[]"];
     let mut given = Vec::new();
     for value in values {
         let folder = names::partition_folder(&[("tenant", Some(value))]);
@@ -31,10 +22,7 @@ async fn encoded_partition_folders_come_back_exactly_as_given() {
         given.push(published);
     }
     given.push("raw=日本 x%zz+&/f.parquet".into());
-    storage
-        .write(given.last().unwrap(), Bytes::from_static(b"x"))
-        .await
-        .unwrap();
+    storage.write(given.last().unwrap(), Bytes::from_static(b"x")).await.unwrap();
     for name in &given {
         assert!(storage.local_path(name).unwrap().is_file(), "{name}");
     }
@@ -54,10 +42,8 @@ async fn encoded_partition_folders_come_back_exactly_as_given() {
         .filter(|name| !name.starts_with('_'))
         .collect();
     folders.sort();
-    let mut expected: Vec<String> = given
-        .iter()
-        .map(|path| path.split('/').next().unwrap().to_owned())
-        .collect();
+    let mut expected: Vec<String> =
+        given.iter().map(|path| path.split('/').next().unwrap().to_owned()).collect();
     expected.sort();
     assert_eq!(folders, expected);
 }
@@ -92,16 +78,10 @@ async fn absent_things_are_empty_none_or_fine() {
 async fn promote_can_be_repeated_and_a_lost_file_is_corrupt() {
     let dir = tempfile::tempdir().unwrap();
     let storage = Storage::open(dir.path().to_str().unwrap()).unwrap();
-    storage
-        .write("_prepared/j/1", Bytes::from_static(b"x"))
-        .await
-        .unwrap();
+    storage.write("_prepared/j/1", Bytes::from_static(b"x")).await.unwrap();
     storage.sync(&["_prepared/j/1".into()]).await.unwrap();
     for _ in 0..2 {
-        storage
-            .promote("_prepared/j/1", "k=v/1.parquet")
-            .await
-            .unwrap();
+        storage.promote("_prepared/j/1", "k=v/1.parquet").await.unwrap();
     }
     storage.sync(&["k=v/1.parquet".into()]).await.unwrap();
     let lost = storage.promote("_prepared/j/2", "k=v/2.parquet").await;
@@ -113,17 +93,11 @@ async fn a_child_is_a_place_below() {
     let dir = tempfile::tempdir().unwrap();
     let root = Storage::open(&format!("file://{}/", dir.path().display())).unwrap();
     let child = root.child("job");
-    child
-        .write("log/1.json", Bytes::from_static(b"x"))
-        .await
-        .unwrap();
+    child.write("log/1.json", Bytes::from_static(b"x")).await.unwrap();
     child.sync(&["log/1.json".into()]).await.unwrap();
     assert!(dir.path().join("job/log/1.json").is_file());
     assert!(root.exists("job/log/1.json").await.unwrap());
-    assert_eq!(
-        child.relative(&root.path("job/log/1.json")).as_deref(),
-        Some("log/1.json")
-    );
+    assert_eq!(child.relative(&root.path("job/log/1.json")).as_deref(), Some("log/1.json"));
     assert_eq!(child.relative(&root.path("jobs/x")), None);
 }
 

@@ -40,12 +40,7 @@ impl AnomalyType {
     /// The types that a kind of telemetry can show.
     pub(crate) fn of(kind: Kind) -> &'static [Self] {
         match kind {
-            Kind::Flows => &[
-                Self::VolumeSurge,
-                Self::PortScan,
-                Self::Beacon,
-                Self::Exfiltration,
-            ],
+            Kind::Flows => &[Self::VolumeSurge, Self::PortScan, Self::Beacon, Self::Exfiltration],
             Kind::Dns => &[Self::DnsTunnel],
             Kind::Auth => &[Self::PasswordSpraying],
         }

@@ -74,30 +74,18 @@ fn shape(kind: AnomalyType, is_subtle: bool, host_rows_per_us: f64, rng: &mut Sm
     let (span_us, rows, jitter) = match (kind, is_subtle) {
         (AnomalyType::VolumeSurge, false) => {
             let span_us = from(4.0, 10.0) * MINUTE_US;
-            (
-                span_us,
-                (host_rows_per_us * span_us * from(3.0, 6.0)).max(80.0),
-                1.0,
-            )
+            (span_us, (host_rows_per_us * span_us * from(3.0, 6.0)).max(80.0), 1.0)
         }
         (AnomalyType::VolumeSurge, true) => {
             let span_us = from(6.0, 12.0) * MINUTE_US;
-            (
-                span_us,
-                (host_rows_per_us * span_us * from(1.5, 2.5)).max(60.0),
-                1.0,
-            )
+            (span_us, (host_rows_per_us * span_us * from(1.5, 2.5)).max(60.0), 1.0)
         }
         (AnomalyType::PortScan, false) => (from(1.0, 3.0) * MINUTE_US, from(200.0, 900.0), 1.0),
         (AnomalyType::PortScan, true) => (from(10.0, 20.0) * MINUTE_US, from(80.0, 160.0), 1.0),
         (AnomalyType::Beacon, _) => {
             let span_us = from(30.0, 45.0) * MINUTE_US;
             let period_us = from(20.0, 60.0) * SECOND_US;
-            (
-                span_us,
-                span_us / period_us,
-                if is_subtle { 0.4 } else { 0.1 },
-            )
+            (span_us, span_us / period_us, if is_subtle { 0.4 } else { 0.1 })
         }
         (AnomalyType::Exfiltration, false) => (from(4.0, 10.0) * MINUTE_US, from(12.0, 40.0), 1.0),
         (AnomalyType::Exfiltration, true) => (from(20.0, 35.0) * MINUTE_US, from(20.0, 60.0), 1.0),
@@ -110,11 +98,7 @@ fn shape(kind: AnomalyType, is_subtle: bool, host_rows_per_us: f64, rng: &mut Sm
         (AnomalyType::DnsTunnel, false) => (from(4.0, 12.0) * MINUTE_US, from(300.0, 1200.0), 1.0),
         (AnomalyType::DnsTunnel, true) => (from(15.0, 30.0) * MINUTE_US, from(80.0, 200.0), 1.0),
     };
-    Shape {
-        span_us,
-        rows,
-        jitter,
-    }
+    Shape { span_us, rows, jitter }
 }
 
 /// An anomaly whose time is settled.
@@ -140,11 +124,7 @@ fn place(settings: &Settings, number: u32, shape: Shape, rng: &mut SmallRng) -> 
         jitter: shape.jitter,
         end_us: settings.start_us + settings.duration_us(),
     };
-    Placed {
-        number,
-        rows,
-        times,
-    }
+    Placed { number, rows, times }
 }
 
 impl Placed {

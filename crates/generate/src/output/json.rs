@@ -53,8 +53,7 @@ impl JsonLine {
     fn name(&mut self, name: &str) {
         // After a `}` and its line break, or at the beginning, an object starts.
         let is_first = matches!(self.out.last(), None | Some(b'\n'));
-        self.out
-            .extend_from_slice(if is_first { b"{\"" } else { b",\"" });
+        self.out.extend_from_slice(if is_first { b"{\"" } else { b",\"" });
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b"\":");
     }

@@ -37,11 +37,7 @@ impl OutputFile {
             OutputFormat::Json => FormatFile::Json(JsonFile::new(file)),
             OutputFormat::Parquet => FormatFile::Parquet(Box::new(ParquetFile::new(file))),
         };
-        Ok(Self {
-            part,
-            path: path.to_owned(),
-            format,
-        })
+        Ok(Self { part, path: path.to_owned(), format })
     }
 
     pub(crate) fn write(&mut self, row: &impl Record) -> Result<(), Error> {

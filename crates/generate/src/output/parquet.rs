@@ -31,12 +31,7 @@ pub(super) struct ParquetFile {
 
 impl ParquetFile {
     pub(super) fn new(file: File) -> Self {
-        Self {
-            file: Some(file),
-            writer: None,
-            columns: Columns::default(),
-            rows: 0,
-        }
+        Self { file: Some(file), writer: None, columns: Columns::default(), rows: 0 }
     }
 
     pub(super) fn write(&mut self, row: &impl Record) -> Result<()> {
@@ -65,11 +60,7 @@ impl ParquetFile {
                 .set_compression(Compression::ZSTD(ZstdLevel::default()))
                 .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
                 .build();
-            self.writer = Some(ArrowWriter::try_new(
-                file,
-                Arc::clone(&schema),
-                Some(properties),
-            )?);
+            self.writer = Some(ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))?);
         }
         let arrays = self.columns.finish();
         if let (Some(writer), false) = (&mut self.writer, arrays.is_empty()) {

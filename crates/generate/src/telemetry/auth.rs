@@ -45,14 +45,7 @@ impl Record for Login<'_> {
         fields.address("src_ip", self.src_ip);
         fields.text("host", self.host);
         fields.text("method", self.method);
-        fields.text(
-            "outcome",
-            if self.is_success {
-                "success"
-            } else {
-                "failure"
-            },
-        );
+        fields.text("outcome", if self.is_success { "success" } else { "failure" });
     }
 }
 

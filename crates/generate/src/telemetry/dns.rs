@@ -102,11 +102,7 @@ impl Telemetry for Dns<'_> {
             Cow::Borrowed(self.known_domain(host, rng))
         };
         let (qtype, _) = QUERY_TYPES[self.query_types.sample(rng)];
-        let answers = if rcode == "NOERROR" {
-            rng.random_range(0..5)
-        } else {
-            0
-        };
+        let answers = if rcode == "NOERROR" { rng.random_range(0..5) } else { 0 };
         let answer_bytes = if qtype == "TXT" { 90 } else { 20 };
         Query {
             event_ms,

@@ -59,10 +59,7 @@ impl Record for Flow<'_> {
 impl<'p> Flows<'p> {
     pub(crate) fn new(population: &'p Population) -> Self {
         let by_role = |role: usize| {
-            let weights: Vec<f64> = SERVICES
-                .iter()
-                .map(|service| service.weights[role])
-                .collect();
+            let weights: Vec<f64> = SERVICES.iter().map(|service| service.weights[role]).collect();
             Alias::new(&weights)
         };
         Self {
@@ -97,11 +94,7 @@ impl<'p> Flows<'p> {
             return internal_server(host.tenant, service.port as u64 % 40 * 6 + number);
         }
         let known = choose(mix(host.habit ^ favourite), WORLD);
-        let index = if rng.random::<u8>() < 200 {
-            known
-        } else {
-            self.world.sample(rng) as u64
-        };
+        let index = if rng.random::<u8>() < 200 { known } else { self.world.sample(rng) as u64 };
         external(index)
     }
 
@@ -120,11 +113,7 @@ impl<'p> Flows<'p> {
 
     fn surge<'a>(&'a self, host: &'a Host, event_ms: i64, rng: &mut SmallRng) -> Flow<'a> {
         let flow = self.normal(host, event_ms, rng);
-        Flow {
-            bytes_out: flow.bytes_out * 2,
-            bytes_in: flow.bytes_in * 2,
-            ..flow
-        }
+        Flow { bytes_out: flow.bytes_out * 2, bytes_in: flow.bytes_in * 2, ..flow }
     }
 
     fn scan<'a>(
@@ -195,11 +184,7 @@ impl Telemetry for Flows<'_> {
         Flow {
             proto: service.proto,
             bytes_out: about(rng, service.bytes_out, service.sigma),
-            bytes_in: if is_denied {
-                0
-            } else {
-                about(rng, service.bytes_in, service.sigma)
-            },
+            bytes_in: if is_denied { 0 } else { about(rng, service.bytes_in, service.sigma) },
             is_denied,
             ..self.flow(host, event_ms, target)
         }
@@ -247,11 +232,7 @@ fn scan_target(anomaly: &Anomaly, host: &Host) -> u32 {
 
 /// An address outside that hosts seldom call, and its port.
 fn outside_target(anomaly: &Anomaly) -> (u32, i32) {
-    let port = if anomaly.habit.is_multiple_of(4) {
-        8443
-    } else {
-        443
-    };
+    let port = if anomaly.habit.is_multiple_of(4) { 8443 } else { 443 };
     (external(WORLD + choose(anomaly.habit, WORLD)), port)
 }
 

@@ -17,9 +17,7 @@ const WORDS: &[&str] = &[
     "orchid", "raven", "saffron", "tundra", "velvet", "willow", "cobalt", "delta", "ember",
     "fjord", "granite", "indigo", "juniper", "kelp",
 ];
-const SERVERS: &[&str] = &[
-    "www", "api", "cdn", "static", "mail", "img", "login", "m", "edge",
-];
+const SERVERS: &[&str] = &["www", "api", "cdn", "static", "mail", "img", "login", "m", "edge"];
 
 /// The name of user `number` of any tenant: `lena.park`, `lena.park2` and so on.
 pub(crate) fn user(number: u64) -> String {
@@ -36,11 +34,7 @@ pub(crate) fn domain(number: u64) -> String {
     let hash = mix(number);
     let server = SERVERS[choose(hash, SERVERS.len() as u64) as usize];
     let word = WORDS[(number % WORDS.len() as u64) as usize];
-    let top = if hash.is_multiple_of(5) {
-        "test"
-    } else {
-        "example"
-    };
+    let top = if hash.is_multiple_of(5) { "test" } else { "example" };
     format!("{server}.{word}{}.{top}", number / WORDS.len() as u64)
 }
 

@@ -21,15 +21,7 @@ const fn service(
     (bytes_out, bytes_in, sigma): (f64, f64, f64),
     weights: [f64; 2],
 ) -> Service {
-    Service {
-        port,
-        proto,
-        is_external,
-        bytes_out,
-        bytes_in,
-        sigma,
-        weights,
-    }
+    Service { port, proto, is_external, bytes_out, bytes_in, sigma, weights }
 }
 
 /// Every service, commonest with workstations first.

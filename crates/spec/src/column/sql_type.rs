@@ -48,10 +48,7 @@ const SPELLINGS: [(&str, ColumnType); 31] = [
     ("DATETIME", ColumnType::Timestamp),
 ];
 
-const DECIMAL: ColumnType = ColumnType::Decimal {
-    precision: 38,
-    scale: 10,
-};
+const DECIMAL: ColumnType = ColumnType::Decimal { precision: 38, scale: 10 };
 
 /// Reads a type such as `varchar`, `DECIMAL(10, 2)`, `INT[]` or `ARRAY<INT>`, nested at most
 /// `depth_max` arrays deep.
@@ -60,11 +57,7 @@ const DECIMAL: ColumnType = ColumnType::Decimal {
 ///
 /// Says why the text is not a type and what to write.
 pub(super) fn parse_type(text: &str, depth_max: usize) -> Result<ColumnType, String> {
-    let folded = text
-        .to_uppercase()
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
+    let folded = text.to_uppercase().split_whitespace().collect::<Vec<_>>().join(" ");
     array_or_simple(&folded, depth_max).map_err(|right| {
         let right = right.unwrap_or_else(|| format!("write one of {NAMES}"));
         format!("{} is not a type; {right}", quoted(text))
@@ -85,10 +78,7 @@ fn array_or_simple(text: &str, depth_max: usize) -> Result<ColumnType, Option<St
     if depth_max <= 1 {
         return Err(Some("write fewer nested arrays".to_owned()));
     }
-    Ok(ColumnType::Array(Box::new(array_or_simple(
-        element.trim(),
-        depth_max - 1,
-    )?)))
+    Ok(ColumnType::Array(Box::new(array_or_simple(element.trim(), depth_max - 1)?)))
 }
 
 fn simple(text: &str) -> Result<ColumnType, Option<String>> {
@@ -99,16 +89,9 @@ fn simple(text: &str) -> Result<ColumnType, Option<String>> {
         return Err(unknown(text));
     };
     let name = name.trim();
-    let ty = SPELLINGS
-        .iter()
-        .find(|(spelling, _)| *spelling == name)
-        .map(|(_, ty)| ty);
+    let ty = SPELLINGS.iter().find(|(spelling, _)| *spelling == name).map(|(_, ty)| ty);
     let Some(parameters) = parameters.strip_suffix(')') else {
-        let example = if ty == Some(&DECIMAL) {
-            "DECIMAL(10, 2)"
-        } else {
-            name
-        };
+        let example = if ty == Some(&DECIMAL) { "DECIMAL(10, 2)" } else { name };
         return Err(Some(format!(
             "a comma between braces ends a YAML value, so quote the type: \"{example}\""
         )));

@@ -21,37 +21,13 @@ fn types_have_their_sql_spellings_in_any_case() {
         ("String", ColumnType::Varchar),
         ("date", ColumnType::Date),
         ("timestamp", ColumnType::Timestamp),
-        (
-            "DECIMAL",
-            ColumnType::Decimal {
-                precision: 38,
-                scale: 10,
-            },
-        ),
-        (
-            "numeric(12)",
-            ColumnType::Decimal {
-                precision: 12,
-                scale: 0,
-            },
-        ),
-        (
-            "DECIMAL (10, 2)",
-            ColumnType::Decimal {
-                precision: 10,
-                scale: 2,
-            },
-        ),
+        ("DECIMAL", ColumnType::Decimal { precision: 38, scale: 10 }),
+        ("numeric(12)", ColumnType::Decimal { precision: 12, scale: 0 }),
+        ("DECIMAL (10, 2)", ColumnType::Decimal { precision: 10, scale: 2 }),
         ("VARCHAR[]", array(ColumnType::Varchar)),
         ("int[][]", array(array(ColumnType::Int))),
         ("array<double>", array(ColumnType::Double)),
-        (
-            "ARRAY<DECIMAL(3,1)>",
-            array(ColumnType::Decimal {
-                precision: 3,
-                scale: 1,
-            }),
-        ),
+        ("ARRAY<DECIMAL(3,1)>", array(ColumnType::Decimal { precision: 3, scale: 1 })),
     ] {
         assert_eq!(parse_type(text, 8), Ok(ty), "{text}");
     }
@@ -61,10 +37,7 @@ fn types_have_their_sql_spellings_in_any_case() {
 fn what_is_no_type_is_told_what_to_write() {
     for (text, right) in [
         ("TIMESTMP", "write TIMESTAMP"),
-        (
-            "TIMESTAMPTZ",
-            "write TIMESTAMP, which takes any offset and keeps UTC",
-        ),
+        ("TIMESTAMPTZ", "write TIMESTAMP, which takes any offset and keeps UTC"),
         ("VARCHAR(255)", "lengths are not enforced, so write VARCHAR"),
         ("UINT32", "write BIGINT, which holds all its values"),
         ("STRUCT<a INT>", "write a mapping of its fields"),
@@ -72,32 +45,20 @@ fn what_is_no_type_is_told_what_to_write() {
             "DECIMAL(10",
             "a comma between braces ends a YAML value, so quote the type: \"DECIMAL(10, 2)\"",
         ),
-        (
-            "DECIMAL(39, 2)",
-            "write DECIMAL(precision, scale), 1 to 38 digits, scale <= precision",
-        ),
-        (
-            "DECIMAL(3, 4)",
-            "write DECIMAL(precision, scale), 1 to 38 digits, scale <= precision",
-        ),
+        ("DECIMAL(39, 2)", "write DECIMAL(precision, scale), 1 to 38 digits, scale <= precision"),
+        ("DECIMAL(3, 4)", "write DECIMAL(precision, scale), 1 to 38 digits, scale <= precision"),
     ] {
         let message = format!("{text:?} is not a type; {right}");
         assert_eq!(parse_type(text, 8), Err(message));
     }
     let message = parse_type("GEOMETRY", 8).unwrap_err();
-    assert!(
-        message.contains("write one of BOOLEAN, TINYINT"),
-        "{message}"
-    );
+    assert!(message.contains("write one of BOOLEAN, TINYINT"), "{message}");
 }
 
 #[test]
 fn arrays_are_nested_only_so_deep() {
     assert!(parse_type(&format!("INT{}", "[]".repeat(7)), 8).is_ok());
-    for text in [
-        format!("INT{}", "[]".repeat(8)),
-        format!("INT{}", "[]".repeat(100_000)),
-    ] {
+    for text in [format!("INT{}", "[]".repeat(8)), format!("INT{}", "[]".repeat(100_000))] {
         let message = parse_type(&text, 8).unwrap_err();
         assert!(message.ends_with("write fewer nested arrays"), "{message}");
     }

@@ -20,25 +20,16 @@ pub(super) fn check(fields: &Fields<'_>) {
     let state = fields.get("state").map(|state| ("state", state));
     let state = located(state.into_iter().collect(), Purpose::Write);
     for (index, sink) in sinks.iter().enumerate() {
-        for state in state
-            .iter()
-            .filter(|state| nested(&state.place, &sink.place))
-        {
+        for state in state.iter().filter(|state| nested(&state.place, &sink.place)) {
             sink.conflict(&format!("overlaps with the state, {}", quoted(state.text)));
         }
-        for other in sinks[..index]
-            .iter()
-            .filter(|other| nested(&other.place, &sink.place))
-        {
+        for other in sinks[..index].iter().filter(|other| nested(&other.place, &sink.place)) {
             let (name, text) = (other.name, quoted(other.text));
             sink.conflict(&format!("overlaps with the sink {name}, {text}"));
         }
     }
     for written in sinks.iter().chain(&state) {
-        for source in sources
-            .iter()
-            .filter(|source| reads_back(&source.place, &written.place))
-        {
+        for source in sources.iter().filter(|source| reads_back(&source.place, &written.place)) {
             let (name, text) = (source.name, quoted(source.text));
             written.conflict(&format!("would be read back by the source {name}, {text}"));
         }
@@ -47,10 +38,7 @@ pub(super) fn check(fields: &Fields<'_>) {
 
 impl Located<'_> {
     fn conflict(&self, why: &str) {
-        self.item.problem(format!(
-            "{} {why}; write a location beside it",
-            quoted(self.text)
-        ));
+        self.item.problem(format!("{} {why}; write a location beside it", quoted(self.text)));
     }
 }
 
@@ -60,12 +48,7 @@ fn located<'a>(items: Vec<(&'a str, Item<'a>)>, purpose: Purpose) -> Vec<Located
         let item = item.child("location")?;
         let text = item.scalar()?;
         let place = place(text, purpose).ok()?;
-        Some(Located {
-            name,
-            text,
-            item,
-            place,
-        })
+        Some(Located { name, text, item, place })
     };
     items.into_iter().filter_map(locate).collect()
 }

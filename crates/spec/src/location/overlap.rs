@@ -26,9 +26,7 @@ pub(crate) fn reads_back(read: &Place, written: &Place) -> bool {
             return false;
         }
     }
-    !written.parts[read.parts.len()..]
-        .iter()
-        .any(|part| hidden(part))
+    !written.parts[read.parts.len()..].iter().any(|part| hidden(part))
 }
 
 /// Whether the rest of a source's location, below what is written, can name written files.

@@ -10,13 +10,7 @@ fn reads(read: &str, written: &str) -> bool {
 
 #[test]
 fn locations_are_paths_files_and_buckets() {
-    for text in [
-        "./data/flows/",
-        "/a/*.json",
-        "file:///a/b",
-        "s3://bucket",
-        "s3://b-1/x/y/",
-    ] {
+    for text in ["./data/flows/", "/a/*.json", "file:///a/b", "s3://bucket", "s3://b-1/x/y/"] {
         assert!(place(text, Purpose::Read).is_ok(), "{text}");
     }
 }
@@ -27,38 +21,17 @@ fn other_locations_are_told_what_to_write() {
     for (text, message) in [
         ("", format!(r#""" is empty; {write}"#)),
         ("  ", format!(r#""  " is empty; {write}"#)),
-        (
-            "gs://b/x",
-            format!(r#""gs://b/x" has an unknown scheme, gs; {write}"#),
-        ),
-        (
-            "s3a://b/x",
-            r#""s3a://b/x" has an unknown scheme, s3a; write s3://b/x"#.to_owned(),
-        ),
-        (
-            "S3://b/x",
-            r#""S3://b/x" has an unknown scheme, S3; write s3://b/x"#.to_owned(),
-        ),
-        (
-            "s3:///x",
-            r#""s3:///x" names no bucket; write s3://bucket/prefix/"#.to_owned(),
-        ),
-        (
-            "s3:b/x",
-            format!(r#""s3:b/x" has no // after its scheme; {write}"#),
-        ),
-        (
-            "file://./x",
-            r#""file://./x" has no absolute path; write file:///x or ./x"#.to_owned(),
-        ),
+        ("gs://b/x", format!(r#""gs://b/x" has an unknown scheme, gs; {write}"#)),
+        ("s3a://b/x", r#""s3a://b/x" has an unknown scheme, s3a; write s3://b/x"#.to_owned()),
+        ("S3://b/x", r#""S3://b/x" has an unknown scheme, S3; write s3://b/x"#.to_owned()),
+        ("s3:///x", r#""s3:///x" names no bucket; write s3://bucket/prefix/"#.to_owned()),
+        ("s3:b/x", format!(r#""s3:b/x" has no // after its scheme; {write}"#)),
+        ("file://./x", r#""file://./x" has no absolute path; write file:///x or ./x"#.to_owned()),
     ] {
         assert_eq!(place(text, Purpose::Read), Err(message));
     }
     let message = place("./out/*/", Purpose::Write).unwrap_err();
-    assert_eq!(
-        message,
-        r#""./out/*/" has a wildcard; write one folder to write into"#
-    );
+    assert_eq!(message, r#""./out/*/" has a wildcard; write one folder to write into"#);
     assert!(place(&"x".repeat(1025), Purpose::Read).is_err());
 }
 
@@ -78,10 +51,7 @@ fn results_below_a_source_are_read_back() {
         assert!(reads(read, written), "{read} {written}");
     }
     let here = std::env::current_dir().unwrap();
-    assert!(reads(
-        "data",
-        &format!("file://{}/data/out", here.display())
-    ));
+    assert!(reads("data", &format!("file://{}/data/out", here.display())));
 }
 
 #[test]

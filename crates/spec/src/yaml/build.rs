@@ -23,11 +23,7 @@ struct Stop;
 pub(super) fn build(text: &str, report: &Report) -> Option<Node> {
     if text.len() > FILE_BYTES_MAX {
         let (size, max) = (text.len(), FILE_BYTES_MAX);
-        report.add(
-            None,
-            "",
-            format!("the file has {size} bytes; a job file has at most {max}"),
-        );
+        report.add(None, "", format!("the file has {size} bytes; a job file has at most {max}"));
         return None;
     }
     let mut builder = Builder::new(report);
@@ -49,16 +45,8 @@ pub(super) fn build(text: &str, report: &Report) -> Option<Node> {
 fn not_yaml(error: &ScanError, report: &Report) {
     let (line, column) = (error.marker().line(), error.marker().col() + 1);
     let info = error.info();
-    let right = if info.contains("tab") {
-        "; indent with spaces"
-    } else {
-        ""
-    };
-    report.add(
-        Some(line),
-        "",
-        format!("not YAML at column {column}: {info}{right}"),
-    );
+    let right = if info.contains("tab") { "; indent with spaces" } else { "" };
+    report.add(Some(line), "", format!("not YAML at column {column}: {info}{right}"));
 }
 
 struct Builder<'a> {
@@ -81,10 +69,7 @@ struct Open {
 
 enum Items {
     List(Vec<Node>),
-    Map {
-        entries: Vec<Entry>,
-        key: Option<Key>,
-    },
+    Map { entries: Vec<Entry>, key: Option<Key> },
 }
 
 /// A key that waits for its value; without text when the key was not usable.
@@ -121,10 +106,7 @@ impl<'a> Builder<'a> {
                 self.weigh(1 + text.len() / 64, line)?;
                 let tagged_text = tag.is_some_and(|tag| tag.core_suffix() == Some("str"));
                 let plain = style == ScalarStyle::Plain && !tagged_text;
-                let value = Value::Scalar {
-                    text: text.into_owned(),
-                    plain,
-                };
+                let value = Value::Scalar { text: text.into_owned(), plain };
                 self.complete(anchor, Node { line, value }, (before, 1));
                 Ok(())
             }
@@ -134,14 +116,7 @@ impl<'a> Builder<'a> {
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.check_tag(tag.as_deref(), line);
-                self.begin(
-                    anchor,
-                    line,
-                    Items::Map {
-                        entries: Vec::new(),
-                        key: None,
-                    },
-                )
+                self.begin(anchor, line, Items::Map { entries: Vec::new(), key: None })
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 self.end();
@@ -169,13 +144,7 @@ impl<'a> Builder<'a> {
         if self.open.len() >= DEPTH_MAX {
             return Err(self.too_deep(line));
         }
-        self.open.push(Open {
-            anchor,
-            line,
-            weight_before,
-            height: 1,
-            items,
-        });
+        self.open.push(Open { anchor, line, weight_before, height: 1, items });
         Ok(())
     }
 
@@ -185,10 +154,7 @@ impl<'a> Builder<'a> {
             Items::List(nodes) => Value::List(nodes),
             Items::Map { entries, .. } => Value::Map(entries),
         };
-        let node = Node {
-            line: open.line,
-            value,
-        };
+        let node = Node { line: open.line, value };
         self.complete(open.anchor, node, (open.weight_before, open.height));
     }
 
@@ -205,10 +171,7 @@ impl<'a> Builder<'a> {
             return Err(self.too_deep(line));
         }
         if let Some(anchored) = self.anchors.get(&anchor) {
-            let node = Node {
-                line,
-                value: anchored.node.value.clone(),
-            };
+            let node = Node { line, value: anchored.node.value.clone() };
             self.complete(0, node, (before, height));
         }
         Ok(())
@@ -218,14 +181,7 @@ impl<'a> Builder<'a> {
     fn complete(&mut self, anchor: usize, node: Node, (weight_before, height): (usize, usize)) {
         if anchor != 0 {
             let weight = self.weight - weight_before;
-            self.anchors.insert(
-                anchor,
-                Anchored {
-                    node: node.clone(),
-                    weight,
-                    height,
-                },
-            );
+            self.anchors.insert(anchor, Anchored { node: node.clone(), weight, height });
         }
         let path = self.path();
         let Some(open) = self.open.last_mut() else {
@@ -237,15 +193,8 @@ impl<'a> Builder<'a> {
             Items::List(nodes) => nodes.push(node),
             Items::Map { entries, key } => match key.take() {
                 None => *key = Some(self::key(node, self.report, &path)),
-                Some(Key {
-                    text: Some(text),
-                    line,
-                }) => {
-                    entries.push(Entry {
-                        key: text,
-                        line,
-                        node,
-                    });
+                Some(Key { text: Some(text), line }) => {
+                    entries.push(Entry { key: text, line, node });
                 }
                 Some(Key { text: None, .. }) => {}
             },
@@ -281,19 +230,11 @@ impl<'a> Builder<'a> {
 
     /// Where the next value goes, by the keys that lead to it.
     fn path(&self) -> String {
-        self.open
-            .iter()
-            .fold(String::new(), |path, open| match &open.items {
-                Items::List(nodes) => format!("{path}[{}]", nodes.len()),
-                Items::Map {
-                    key:
-                        Some(Key {
-                            text: Some(text), ..
-                        }),
-                    ..
-                } => join(&path, text),
-                Items::Map { .. } => path,
-            })
+        self.open.iter().fold(String::new(), |path, open| match &open.items {
+            Items::List(nodes) => format!("{path}[{}]", nodes.len()),
+            Items::Map { key: Some(Key { text: Some(text), .. }), .. } => join(&path, text),
+            Items::Map { .. } => path,
+        })
     }
 }
 

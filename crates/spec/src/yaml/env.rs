@@ -24,9 +24,8 @@ pub(super) fn expand(text: &str, env: Env<'_>) -> Result<String, Vec<String>> {
         } else if let Some(after) = rest.strip_prefix('{') {
             let Some((reference, after)) = after.split_once('}') else {
                 let shown = quoted(&format!("${rest}"));
-                problems.push(format!(
-                    "{shown} has no closing brace; write ${{NAME}}, or $$ for a $"
-                ));
+                problems
+                    .push(format!("{shown} has no closing brace; write ${{NAME}}, or $$ for a $"));
                 return Err(problems);
             };
             match value(reference, env) {
@@ -39,11 +38,7 @@ pub(super) fn expand(text: &str, env: Env<'_>) -> Result<String, Vec<String>> {
         }
     }
     expanded.push_str(rest);
-    if problems.is_empty() {
-        Ok(expanded)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(expanded) } else { Err(problems) }
 }
 
 fn value(reference: &str, env: Env<'_>) -> Result<String, String> {
@@ -111,15 +106,9 @@ mod tests {
     fn references_that_are_none_are_told_apart() {
         for text in ["${}", "${1}", "${A-b}", "${A:-${B}}", "${a b}"] {
             let problems = expand(text, &env).unwrap_err();
-            assert!(
-                problems[0].contains("is not a variable; write ${NAME}"),
-                "{problems:?}"
-            );
+            assert!(problems[0].contains("is not a variable; write ${NAME}"), "{problems:?}");
         }
         let problems = expand("x${OUT", &env).unwrap_err();
-        assert!(
-            problems[0].starts_with(r#""${OUT" has no closing brace"#),
-            "{problems:?}"
-        );
+        assert!(problems[0].starts_with(r#""${OUT" has no closing brace"#), "{problems:?}");
     }
 }

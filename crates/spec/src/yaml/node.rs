@@ -48,9 +48,5 @@ pub(crate) fn join(path: &str, key: &str) -> String {
         true => key.to_owned(),
         false => crate::report::quoted(key),
     };
-    if path.is_empty() {
-        key
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key } else { format!("{path}.{key}") }
 }

@@ -28,20 +28,11 @@ impl Resolver<'_> {
             Value::Scalar { text, plain } => self.scalar(text, plain, line, path),
             Value::List(nodes) => {
                 let indexed = nodes.into_iter().enumerate();
-                Value::List(
-                    indexed
-                        .map(|(i, n)| self.node(n, &format!("{path}[{i}]")))
-                        .collect(),
-                )
+                Value::List(indexed.map(|(i, n)| self.node(n, &format!("{path}[{i}]"))).collect())
             }
             Value::Map(entries) => {
                 let entries = self.unique(self.merged(entries, path), path);
-                Value::Map(
-                    entries
-                        .into_iter()
-                        .map(|entry| self.entry(entry, path))
-                        .collect(),
-                )
+                Value::Map(entries.into_iter().map(|entry| self.entry(entry, path)).collect())
             }
         };
         Node { line, value }
@@ -83,11 +74,7 @@ impl Resolver<'_> {
             let path = join(path, MERGE_KEY);
             for map in self.merge_sources(entry, &path) {
                 let inner = self.unique(self.merged(map, &path), &path);
-                all.extend(
-                    inner
-                        .into_iter()
-                        .filter(|entry| taken.insert(entry.key.clone())),
-                );
+                all.extend(inner.into_iter().filter(|entry| taken.insert(entry.key.clone())));
             }
         }
         all
@@ -118,8 +105,7 @@ impl Resolver<'_> {
             if let Some(first) = first_lines.get(&entry.key) {
                 let key = quoted(&entry.key);
                 let why = format!("{key} is given twice, first on line {first}; keep one");
-                self.report
-                    .add(Some(entry.line), &join(path, &entry.key), why);
+                self.report.add(Some(entry.line), &join(path, &entry.key), why);
                 continue;
             }
             first_lines.insert(entry.key.clone(), entry.line);

@@ -28,10 +28,7 @@ state: {location: "${STATE:-./out/_state/}"}
 "#;
 
 fn column(name: &str, ty: ColumnType) -> Column {
-    Column {
-        name: name.to_owned(),
-        ty,
-    }
+    Column { name: name.to_owned(), ty }
 }
 
 fn flows() -> SourceSpec {
@@ -110,11 +107,7 @@ fn the_example_job_has_exactly_these_values() {
         partitions: None,
     };
     assert_eq!(job, expected);
-    assert!(
-        serde_json::to_string(&job)
-            .unwrap()
-            .contains("\"memory_max_bytes\":1073741824")
-    );
+    assert!(serde_json::to_string(&job).unwrap().contains("\"memory_max_bytes\":1073741824"));
 }
 
 #[test]
@@ -132,24 +125,15 @@ partitions: 3");
     );
     let job = parse(&text).unwrap();
     assert_eq!(job.epoch.interval, Duration::from_secs(90));
-    assert_eq!(
-        (job.epoch.bytes_max, job.epoch.files_max, job.epoch.retry),
-        (1_000_000_000, 7, 0)
-    );
-    assert_eq!(
-        (job.state.checkpoint_every, job.state.retain_epochs),
-        (3, 9)
-    );
+    assert_eq!((job.epoch.bytes_max, job.epoch.files_max, job.epoch.retry), (1_000_000_000, 7, 0));
+    assert_eq!((job.state.checkpoint_every, job.state.retain_epochs), (3, 9));
     assert_eq!(job.state.grace, Duration::from_secs(7200));
     assert_eq!((job.state.runs_max, job.state.cache_max_bytes), (4, 0));
     assert_eq!((job.memory_max_bytes, job.partitions), (64 << 20, Some(3)));
     let source = &job.sources[0];
     assert_eq!(source.event_time.unit, Some(EpochUnit::Microseconds));
     assert_eq!(source.event_time.future_max, Duration::from_secs(86_400));
-    assert_eq!(
-        (source.compression, source.order),
-        (Compression::Zstd, DiscoveryOrder::Modified)
-    );
+    assert_eq!((source.compression, source.order), (Compression::Zstd, DiscoveryOrder::Modified));
 }
 
 #[test]
@@ -183,13 +167,7 @@ fn columns_can_be_nested_and_have_dots_in_their_names() {
             "hops",
             ColumnType::Array(Box::new(ColumnType::Struct(vec![
                 column("ip", ColumnType::Varchar),
-                column(
-                    "ms",
-                    ColumnType::Decimal {
-                        precision: 10,
-                        scale: 2,
-                    },
-                ),
+                column("ms", ColumnType::Decimal { precision: 10, scale: 2 }),
             ]))),
         ),
         column("answers", strings()),
@@ -203,38 +181,22 @@ fn csv_has_its_options() {
         Format::Csv(options) => options.clone(),
         other => panic!("{other:?}"),
     };
-    assert_eq!(
-        csv("format: csv"),
-        CsvOptions {
-            delimiter: b',',
-            null: None
-        }
-    );
+    assert_eq!(csv("format: csv"), CsvOptions { delimiter: b',', null: None });
     let null = Some("NULL".to_owned());
     assert_eq!(
         csv("format: csv\n    csv: {delimiter: \"\\t\", null: NULL}"),
-        CsvOptions {
-            delimiter: b'\t',
-            null: null.clone()
-        }
+        CsvOptions { delimiter: b'\t', null: null.clone() }
     );
     assert_eq!(
         csv("format: csv\n    csv: {delimiter: ;, null: \"NULL\"}"),
-        CsvOptions {
-            delimiter: b';',
-            null
-        }
+        CsvOptions { delimiter: b';', null }
     );
 }
 
 #[test]
 fn sql_in_the_job_file_is_the_text() {
     let sql = "sql: |\n  INSERT INTO found\n  SELECT * FROM queries;\n";
-    let job = parse(&changed(
-        "sql: INSERT INTO found SELECT * FROM queries;\n",
-        sql,
-    ))
-    .unwrap();
+    let job = parse(&changed("sql: INSERT INTO found SELECT * FROM queries;\n", sql)).unwrap();
     assert_eq!(job.sql.text, "INSERT INTO found\nSELECT * FROM queries;\n");
     assert_eq!(job.sql.path, None);
 }
@@ -248,18 +210,12 @@ fn files_that_cannot_be_read_are_problems() {
     let latin1 = folder.path().join("latin1.yaml");
     std::fs::write(&latin1, b"name: a\ndescription: caf\xe9\n").unwrap();
     let message = JobSpec::load(&latin1, &no_env).unwrap_err().to_string();
-    assert!(
-        message.ends_with("latin1.yaml:2: not UTF-8; save the file as UTF-8"),
-        "{message}"
-    );
+    assert!(message.ends_with("latin1.yaml:2: not UTF-8; save the file as UTF-8"), "{message}");
 }
 
 #[test]
 fn a_path_of_sql_is_relative_to_the_job_file() {
-    let text = changed(
-        "sql: INSERT INTO found SELECT * FROM queries;",
-        "sql: ../none.sql",
-    );
+    let text = changed("sql: INSERT INTO found SELECT * FROM queries;", "sql: ../none.sql");
     let bad = JobSpec::parse(&text, Path::new("/nowhere/jobs/a.yaml"), &no_env).unwrap_err();
     let problem = &bad.problems[0];
     assert_eq!(problem.file, PathBuf::from("/nowhere/jobs/a.yaml"));

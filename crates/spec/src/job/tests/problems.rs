@@ -90,16 +90,8 @@ fn names_follow_sql() {
 
 #[test]
 fn values_of_the_wrong_kind_are_told_what_belongs_there() {
-    told(
-        "name: dns",
-        "name: [dns]",
-        "1: name: is a list; write a name such as dns_tunnels",
-    );
-    told(
-        "name: dns",
-        "name:",
-        "1: name: has no value; write a name such as dns_tunnels",
-    );
+    told("name: dns", "name: [dns]", "1: name: is a list; write a name such as dns_tunnels");
+    told("name: dns", "name:", "1: name: has no value; write a name such as dns_tunnels");
     told(
         "{location: ./out/found/}",
         "./out/found/",
@@ -168,11 +160,7 @@ fn columns_of_the_engine_are_refused() {
         "__row: INT",
         &format!("{at}.__row: \"__row\" begins with __, which is reserved; rename it"),
     );
-    told(
-        "host: VARCHAR",
-        "\"\": INT",
-        &format!("{at}.\"\": \"\" is not a column name; write one"),
-    );
+    told("host: VARCHAR", "\"\": INT", &format!("{at}.\"\": \"\" is not a column name; write one"));
     told(
         "{ts: TIMESTAMP, host: VARCHAR}",
         "{}",
@@ -307,10 +295,6 @@ fn a_job_does_not_read_what_it_writes() {
 fn sql_is_a_path_or_a_text() {
     let right = "write a path such as ../sql/job.sql, or the SQL itself";
     let sql = "INSERT INTO found SELECT * FROM queries;";
-    told(
-        sql,
-        "query.txt",
-        &format!("8: sql: \"query.txt\" is neither a path nor SQL; {right}"),
-    );
+    told(sql, "query.txt", &format!("8: sql: \"query.txt\" is neither a path nor SQL; {right}"));
     told(sql, "\"  \"", &format!("8: sql: \"  \" is empty; {right}"));
 }

@@ -10,10 +10,7 @@ use crate::JobSpec;
 #[test]
 fn what_is_not_yaml_is_told_by_line_and_column() {
     let message = wrong(&changed("sinks:\n", "sinks: {a: [}\n"));
-    assert!(
-        message.starts_with("9: not YAML at column 12: "),
-        "{message}"
-    );
+    assert!(message.starts_with("9: not YAML at column 12: "), "{message}");
     let message = wrong("name: dns\nsources:\n\tdns: x\n");
     assert!(message.starts_with("3: not YAML at column "), "{message}");
     assert!(message.ends_with("; indent with spaces"), "{message}");
@@ -23,20 +20,14 @@ fn what_is_not_yaml_is_told_by_line_and_column() {
 fn a_file_is_one_document_with_a_mapping() {
     for text in ["", "\n\n", "# nothing\n", "---\n", "~"] {
         let message = wrong(text);
-        assert!(
-            message.contains("the file is empty; write a job such as {name: "),
-            "{message}"
-        );
+        assert!(message.contains("the file is empty; write a job such as {name: "), "{message}");
     }
     assert!(
         wrong("- name: dns\n").starts_with("1: is a list; write a mapping with the keys name,")
     );
     assert!(wrong("dns\n").starts_with("1: \"dns\" is not a mapping; write a mapping with"));
     let message = wrong(&format!("{JOB}---\n{JOB}"));
-    assert_eq!(
-        message,
-        "12: a second YAML document begins here; a file holds one job"
-    );
+    assert_eq!(message, "12: a second YAML document begins here; a file holds one job");
     assert!(parse(&format!("---\n{JOB}...\n")).is_ok());
     assert!(parse(&JOB.replace('\n', "\r\n")).is_ok());
     assert!(parse(&format!("\u{feff}{JOB}")).is_ok());
@@ -51,10 +42,7 @@ fn keys_are_given_once() {
     let message = wrong(&changed("format: json", "format: json\n    [a]: x"));
     assert!(message.starts_with("6: sources.queries: a key is a list or a mapping here"));
     let message = wrong(&changed("name: dns", "name: !secret dns"));
-    assert_eq!(
-        message,
-        "1: name: the tag \"!secret\" has no meaning in a job; remove it"
-    );
+    assert_eq!(message, "1: name: the tag \"!secret\" has no meaning in a job; remove it");
 }
 
 #[test]
@@ -95,10 +83,7 @@ fn aliases_cannot_fill_the_memory() {
     let long = "x".repeat(100_000);
     let aliases = vec!["*a"; 90_000].join(",");
     let message = wrong(&format!("a: &a {long}\nb: [{aliases}]\n"));
-    assert!(
-        message.contains("the file has more than 100000 values"),
-        "{message}"
-    );
+    assert!(message.contains("the file has more than 100000 values"), "{message}");
     assert!(wrong("a: &a [*a]\n").contains("the alias is inside the value that it names"));
 }
 
@@ -111,11 +96,7 @@ fn nesting_is_bounded() {
         chain.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
     }
     assert!(wrong(&chain).contains("nested more than 64 levels deep"));
-    let schema = format!(
-        "schema: {{ts: TIMESTAMP, x: {}INT{}}}",
-        "[".repeat(40),
-        "]".repeat(40)
-    );
+    let schema = format!("schema: {{ts: TIMESTAMP, x: {}INT{}}}", "[".repeat(40), "]".repeat(40));
     let message = wrong(&changed("schema: {ts: TIMESTAMP, host: VARCHAR}", &schema));
     assert!(message.contains("nested more than 32 levels deep; write a flatter schema"));
     assert!(wrong(&" ".repeat((1 << 20) + 1)).contains("a job file has at most 1048576"));
