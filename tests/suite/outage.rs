@@ -124,7 +124,7 @@ async fn a_storage_that_stays_away_ends_the_run_within_a_bound() {
         true => Fault::None,
         false => Fault::Busy,
     });
-    // The place of the first part is full; what comes now is idle until a request fails.
+    // Here the outage begins in the middle of the run.
     let outcome = ground.behind(&proxy, 1_000).with("OUT", "s3://tide/outage/second");
     let ended = ground.storm.run(&outcome);
     assert_eq!(ended.code, Some(1), "{ended:?}");
