@@ -262,6 +262,8 @@ impl Engine {
                 self.reset = None;
                 self.log.discard(attempt, &record).await?;
                 self.publish().await?;
+                // It was tried with the same work, so its numbers are the same.
+                self.totals.add(&record);
                 return Ok(Step::Again);
             }
             CommitOutcome::Abandoned => {
