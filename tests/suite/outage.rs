@@ -141,3 +141,29 @@ async fn records_that_cannot_be_written_end_the_run_within_a_bound() {
     let ended = ground.assert_given_up(&proxy).await;
     assert!(ended.stderr.contains("whether epoch 1 was committed is not known"), "{ended:?}");
 }
+
+#[tokio::test]
+async fn a_second_signal_ends_an_epoch_that_waits_for_the_storage() {
+    let Some(ground) = ground().await else { return };
+    let proxy = Proxy::start(ground.server.port(), |request| match is_record(request) {
+        true => Fault::Stall,
+        false => Fault::None,
+    });
+    // Patient enough to wait longer than the test does.
+    let outcome = ground.behind(&proxy, 60_000).with("TIDEGAUGE_S3_TIMEOUT_MS", "60000");
+    let mut child = process::start(&ground.storm.job(), &outcome.env, &[]);
+    while proxy.faults() == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "it has stopped by itself");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    process::signal(&child, "TERM");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(child.try_wait().unwrap().is_none(), "the first signal lets the epoch finish");
+    process::signal(&child, "INT");
+    let ended = process::wait(child, Duration::from_secs(10));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("second signal"), "{ended:?}");
+    proxy.heal();
+    ground.storm.run(&outcome).summary();
+    outcome.assert_shows(&ground.expected).await;
+}
