@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::failure::Failure;
 use super::progress::Display;
+use crate::error::Error;
 use crate::runtime::{CompiledJob, Engine, OpenOptions, Progress, Summary};
 
 /// Arguments of `run`.
@@ -73,7 +74,14 @@ async fn run_until_stopped(engine: &mut Engine) -> crate::error::Result<Summary>
             }
             tracing::info!("stopping after this epoch");
             stop.send_replace(true);
-            running.await
+            tokio::select! {
+                done = running => done,
+                // The epoch may be waiting for a storage that is away.
+                _ = stop_signal() => Err(Error::unavailable(
+                    "stopped by a second signal in the middle of an epoch; nothing is lost, the \
+                     next run goes on from the last one that was committed",
+                )),
+            }
         }
     }
 }

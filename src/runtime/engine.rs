@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use tidegauge_commitlog::{
-    Attempt, Clock, CommitLog, CommitOutcome, CommitRecord, JobState, LogSettings, PublishOutcome,
-    SinkFile, SourceChange, Storage,
+    Attempt, Clock, CommitLog, CommitOutcome, CommitRecord, JobState, LogReader, LogSettings,
+    PublishOutcome, SinkFile, SourceChange, Storage,
 };
 
 use super::close::{WrittenRun, close, keep_open};
@@ -81,15 +81,21 @@ impl Engine {
             ..LogSettings::new(job.spec.name.clone())
         };
         let seed = rand::random();
-        let log =
+        let mut log =
             CommitLog::open(storage, sinks.clone(), settings, Arc::clone(&clock), seed).await?;
         let is_fresh = log.state().epoch.is_none();
         if !is_fresh && !options.reset_state {
             refuse_changed(&job, log.state())?;
         }
-        if (is_fresh || options.reset_state) && !options.adopt {
-            refuse_full_sinks(&sinks).await?;
+        if options.reset_state {
+            for file in log.give_up_foreign_files() {
+                tracing::warn!(?file, "the job has no such sink; it is left as it is");
+            }
         }
+        if (is_fresh || options.reset_state) && !options.adopt {
+            refuse_full_sinks(&sinks, log.storage(), is_fresh).await?;
+        }
+        log.publish().await?;
         let reset = (!is_fresh && options.reset_state).then(Box::default);
         let cache = RunCache::new(job.spec.state.cache_max_bytes);
         let totals = Totals::new(&job.spec);
@@ -256,6 +262,8 @@ impl Engine {
                 self.reset = None;
                 self.log.discard(attempt, &record).await?;
                 self.publish().await?;
+                // It was tried with the same work, so its numbers are the same.
+                self.totals.add(&record);
                 return Ok(Step::Again);
             }
             CommitOutcome::Abandoned => {
@@ -338,12 +346,20 @@ fn refuse_changed(job: &CompiledJob, state: &JobState) -> Result<()> {
     )))
 }
 
-async fn refuse_full_sinks(sinks: &BTreeMap<String, Storage>) -> Result<()> {
+async fn refuse_full_sinks(
+    sinks: &BTreeMap<String, Storage>,
+    log: &Storage,
+    is_fresh: bool,
+) -> Result<()> {
     for (name, storage) in sinks {
         let files = storage.list("").await?;
         let relative = files.iter().filter_map(|file| storage.relative(&file.location));
         let published = |path: &String| !path.split('/').any(|part| part.starts_with(['_', '.']));
         if let Some(path) = relative.into_iter().find(published) {
+            // They may be another coordinator's, which has begun the job since the log was read.
+            if is_fresh && LogReader::new(log.clone()).state().await?.epoch.is_some() {
+                return Err(fenced("it has just begun the job".to_owned()));
+            }
             return Err(Error::bad_job(format!(
                 "the sink {name} at {} holds files already ({path}), and this job has no state \
                  that knows them: its rows could come twice. Use another location, or --adopt to \

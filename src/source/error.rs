@@ -3,6 +3,7 @@
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
+use tidegauge_commitlog::is_missing_bucket;
 
 use super::Reject;
 use crate::error::{Error, ErrorKind};
@@ -88,6 +89,15 @@ impl SourceError {
 
     /// What the storage answered about `file`.
     pub(super) fn store(file: &str, error: object_store::Error) -> Self {
+        if is_missing_bucket(&error) {
+            let message = "there is no such bucket; check that the bucket exists, its name, the \
+                           region and AWS_ENDPOINT_URL";
+            return Self::Unavailable {
+                file: file.to_owned(),
+                message: message.to_owned(),
+                source: None,
+            };
+        }
         let message = match &error {
             object_store::Error::NotFound { .. } => "is not there".to_owned(),
             object_store::Error::Precondition { .. } => {

@@ -86,6 +86,19 @@ async fn a_reset_reads_everything_again_and_asks_before_rows_come_twice() {
 }
 
 #[tokio::test]
+async fn a_reset_job_may_be_without_a_sink_that_it_had() {
+    let storm = Storm::local(6, 300);
+    let outcome = storm.outcome("out");
+    storm.run(&outcome).summary();
+    let before = outcome.listed_rows().await;
+    let edit = [("INTO large", "INTO huge"), ("  large:", "  huge:"), ("/large/", "/huge/")];
+    let again = run_edited(&storm, &outcome, &edit, &["--reset-state", "--adopt"]).summary();
+    assert_eq!(again["rows_out"]["huge"], before["large"].len());
+    let after = outcome.listed_rows().await;
+    assert_eq!(after["large"], before["large"], "the old sink stays as it was");
+}
+
+#[tokio::test]
 async fn a_fresh_state_over_a_full_sink_is_refused_unless_adopted() {
     let storm = Storm::local(6, 300);
     let outcome = storm.outcome("out");

@@ -6,7 +6,7 @@ use super::process;
 use super::storm::Storm;
 
 async fn stopped_by(signal: &str) {
-    let storm = Storm::local(300, 9_000);
+    let storm = Storm::local(150, 4_500);
     let (expected, _) = storm.undisturbed().await;
     let outcome = storm.outcome("stopped");
     let (mut runs, mut epochs) = (0, 0);
@@ -28,8 +28,8 @@ async fn stopped_by(signal: &str) {
         assert_eq!(summary["files"], 3 * committed);
         (runs, epochs) = (runs + 1, epochs + committed);
     }
-    println!("{signal}: {runs} runs stopped after {epochs} of 100 epochs");
-    assert!(epochs < 100, "the signals came after the end of the input");
+    println!("{signal}: {runs} runs stopped after {epochs} of 50 epochs");
+    assert!(epochs < 50, "the signals came after the end of the input");
     storm.run(&outcome).summary();
     outcome.assert_shows(&expected).await;
 }

@@ -52,4 +52,4 @@ pub use record::{
 pub use seen::{FileHash, SeenFiles};
 pub use settings::LogSettings;
 pub use state::{JobState, SourceState, StageState};
-pub use storage::{Creation, Storage};
+pub use storage::{Creation, Storage, is_missing_bucket};

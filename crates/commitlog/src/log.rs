@@ -32,7 +32,7 @@ use crate::collect::{Collected, Collection};
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::{self, CHECKPOINT, Epoch};
 use crate::publish::{self, PublishOutcome};
-use crate::record::CommitRecord;
+use crate::record::{CommitRecord, SinkFile};
 use crate::recover::{self, Load, read_record};
 use crate::sabotage::Sabotage;
 use crate::segments::Spill;
@@ -103,9 +103,11 @@ pub struct CommitLog {
 }
 
 impl CommitLog {
-    /// Recovers the job's state from the log below `storage` (`<state>/<job>`), and publishes the
-    /// last epoch's files in case nobody has. `sinks` are the job's, by name. `seed` should be
-    /// random: the names of this process's files come from it.
+    /// Recovers the job's state from the log below `storage` (`<state>/<job>`). `sinks` are the
+    /// job's, by name. `seed` should be random: the names of this process's files come from it.
+    ///
+    /// Nobody may have published the last epoch's files yet: [`CommitLog::publish`] comes before
+    /// the first commit, once the caller is sure that the state is its job's.
     pub async fn open(
         storage: Storage,
         sinks: BTreeMap<String, Storage>,
@@ -116,7 +118,7 @@ impl CommitLog {
         let (state, checkpointed) = recover::recover(&storage, Load::All).await?;
         let mut rng = SmallRng::seed_from_u64(seed);
         let incarnation = token(&mut rng);
-        let mut log = CommitLog {
+        let log = CommitLog {
             storage,
             sinks,
             settings,
@@ -139,8 +141,18 @@ impl CommitLog {
             // Its writer may have died between creating the record and making it durable.
             log.storage.sync(&[names::log_path(epoch)]).await?;
         }
-        log.publish().await?;
         Ok(log)
+    }
+
+    /// Gives up publishing those of the last epoch's files whose sink the job no longer has, and
+    /// returns them: whether they are published already cannot be looked up. For a job that starts
+    /// anew, which could otherwise never be without a sink that its last epoch wrote to.
+    pub fn give_up_foreign_files(&mut self) -> Vec<SinkFile> {
+        let files = std::mem::take(&mut self.state.files_last);
+        let (known, foreign) =
+            files.into_iter().partition(|file| self.sinks.contains_key(&file.sink));
+        self.state.files_last = known;
+        foreign
     }
 
     /// What the log says, as far as this coordinator knows.

@@ -71,7 +71,8 @@ pub(crate) fn storage_of<'a>(
     sinks.get(&file.sink).ok_or_else(|| {
         Error::bad_job(format!(
             "sinks.{}: the last committed epoch has files for this sink that are not known to be \
-             published, and the job has no such sink; put it back for one run",
+             published, and the job has no such sink; put it back, or start anew with \
+             --reset-state",
             file.sink
         ))
     })

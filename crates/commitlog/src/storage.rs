@@ -20,6 +20,8 @@ use object_store::{
 
 use crate::error::{Error, Result};
 
+pub use s3::is_missing_bucket;
+
 /// Objects above this size are uploaded in parts of this size.
 const PART_BYTES: usize = 8 * 1024 * 1024;
 const PARTS_IN_FLIGHT: usize = 8;
@@ -234,7 +236,8 @@ impl Storage {
             Err(StoreError::NotFound { .. }) if self.exists(to).await? => Ok(()),
             Err(StoreError::NotFound { .. }) => Err(Error::corrupt(format!(
                 "{0}/{from} is committed, but is gone before it became {0}/{to}; restore one of \
-                 them (was the folder cleaned by hand, or by a lifecycle rule?)",
+                 them (was the folder cleaned by hand, or by a lifecycle rule, or has the sink \
+                 another location now?)",
                 self.location
             ))),
             Err(e) => Err(self.failed("publish", to, e)),
@@ -274,10 +277,14 @@ impl Storage {
         } else {
             format!("{}/{relative}", self.location)
         };
+        if is_missing_bucket(&source) {
+            return Error::unavailable(format!(
+                "cannot {operation} {place}: there is no such bucket; check that the bucket \
+                 exists, its name, the region and AWS_ENDPOINT_URL"
+            ));
+        }
         let check = if self.is_local() {
             "check that the folder can be written to and that the disk is not full"
-        } else if matches!(source, StoreError::NotFound { .. }) {
-            "check that the bucket exists, and the region and AWS_ENDPOINT_URL"
         } else {
             "check AWS_ENDPOINT_URL, the region, the credentials and the network"
         };

@@ -45,7 +45,9 @@ impl Place {
     pub(super) async fn open(&self, seed: u64) -> Result<CommitLog> {
         let (state, sinks) = (self.state.clone(), self.sinks.clone());
         let (settings, clock) = (self.settings.clone(), Arc::clone(&self.clock));
-        CommitLog::open(state, sinks, settings, clock, seed).await
+        let mut log = CommitLog::open(state, sinks, settings, clock, seed).await?;
+        log.publish().await?;
+        Ok(log)
     }
 
     /// Writes one input's row into a sink file and a run.

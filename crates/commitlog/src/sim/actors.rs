@@ -89,7 +89,8 @@ impl Coordinator {
         let skew_ms = seed as i64 % 400;
         let now_ms = store.world.now_ms();
         let clock: Arc<dyn Clock> = Arc::new(VirtualClock::starting_at(now_ms + skew_ms));
-        let log = CommitLog::open(state.clone(), sinks.clone(), settings, clock, seed).await?;
+        let mut log = CommitLog::open(state.clone(), sinks.clone(), settings, clock, seed).await?;
+        log.publish().await?;
         let coordinator = Coordinator {
             world: Arc::clone(&store.world),
             who: store.who.clone(),

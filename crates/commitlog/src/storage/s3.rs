@@ -52,6 +52,12 @@ pub(super) fn open(location: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
     Ok((Arc::new(store), prefix))
 }
 
+/// Whether a bucket is not there. Listing it says so only in the text of the answer, whose code is
+/// the same wherever S3 is spoken.
+pub fn is_missing_bucket(error: &object_store::Error) -> bool {
+    error.to_string().contains("<Code>NoSuchBucket</Code>")
+}
+
 fn client(builder: AmazonS3Builder, key: ClientConfigKey, ms: u64) -> AmazonS3Builder {
     builder.with_config(AmazonS3ConfigKey::Client(key), format!("{ms}ms"))
 }
