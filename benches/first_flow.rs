@@ -31,7 +31,10 @@ async fn main() -> Result<(), Failure> {
     let rounds = number("BENCH_ROUNDS", 3);
     let folder = tempfile::tempdir()?;
     let flows = folder.path().join("flows");
-    let settings = Settings { format: OutputFormat::Parquet, ..Settings::new(Kind::Flows, flows.clone(), rows) };
+    let settings = Settings {
+        format: OutputFormat::Parquet,
+        ..Settings::new(Kind::Flows, flows.clone(), rows)
+    };
     tidegauge_generate::generate(&settings, &|_| {})?;
     let mut ratios = Vec::new();
     for round in 0..rounds {
@@ -92,11 +95,14 @@ async fn small_epochs(folder: &Path) -> Result<(), Failure> {
     let made = folder.join("small");
     let files = u32::try_from(20 * SMALL_EPOCHS)?;
     let rows = u64::from(files) * 200;
-    let settings = Settings { files: Some(files), ..Settings::new(Kind::Flows, made.clone(), rows) };
+    let settings =
+        Settings { files: Some(files), ..Settings::new(Kind::Flows, made.clone(), rows) };
     tidegauge_generate::generate(&settings, &|_| {})?;
     let mut names: Vec<PathBuf> = std::fs::read_dir(&made)?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('_')))
+        .filter(|path| {
+            !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('_'))
+        })
         .collect();
     names.sort();
     let arrived = folder.join("arrived");

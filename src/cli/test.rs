@@ -127,11 +127,7 @@ fn cut_text(files: &Files<'_>) -> String {
     parts.collect::<Vec<_>>().join("; ")
 }
 
-async fn run_cut(
-    path: &Path,
-    case: &Case,
-    files: &Files<'_>,
-) -> Result<Vec<Mismatch>, Failure> {
+async fn run_cut(path: &Path, case: &Case, files: &Files<'_>) -> Result<Vec<Mismatch>, Failure> {
     let folder = tempfile::tempdir()?;
     let spec = spec_in(path, case, folder.path())?;
     for (source, parts) in files {

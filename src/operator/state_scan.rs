@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::Result;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -56,12 +56,16 @@ impl StateScan {
         Self { storage, parts, state, view, properties: Arc::new(properties) }
     }
 
-    fn part(&self, part: &StatePart) -> BoxStream<'static, Result<datafusion::arrow::array::RecordBatch>> {
+    fn part(
+        &self,
+        part: &StatePart,
+    ) -> BoxStream<'static, Result<datafusion::arrow::array::RecordBatch>> {
         let (state, view) = (self.state, self.view);
         match part {
             StatePart::Memory(batches) => {
                 let batches = Arc::clone(batches);
-                let seen = (0..batches.len()).map(move |at| view.apply(&state, batches[at].clone()));
+                let seen =
+                    (0..batches.len()).map(move |at| view.apply(&state, batches[at].clone()));
                 futures::stream::iter(seen).boxed()
             }
             StatePart::File(run) => {

@@ -71,9 +71,8 @@ impl Cutter<'_> {
                 }
                 plan_err!("DISTINCT ON over a stream needs the window among its expressions")
             }),
-            LogicalPlan::Window(window) => {
-                self.local(plan, |closed| over_one_window(window, closed).map(|()| closed.kept(plan)))
-            }
+            LogicalPlan::Window(window) => self
+                .local(plan, |closed| over_one_window(window, closed).map(|()| closed.kept(plan))),
             LogicalPlan::Limit(_) => self.local(plan, |_| refuse_limit()),
             LogicalPlan::Sort(sort) => match (sort.fetch, self.walk(&sort.input)?) {
                 (Some(_), (_, nature)) if nature != Nature::Constant => refuse_limit(),
@@ -83,13 +82,11 @@ impl Cutter<'_> {
             },
             LogicalPlan::Join(join) => self.join(plan, join),
             LogicalPlan::Union(union) => self.union(plan, union),
-            LogicalPlan::Extension(extension)
-                if extension.node.as_any().is::<WindowNode>() =>
-            {
+            LogicalPlan::Extension(extension) if extension.node.as_any().is::<WindowNode>() => {
                 match self.walk(extension.node.inputs()[0])? {
-                    (_, Nature::Closed(_)) => plan_err!(
-                        "a window over the rows of another window is not supported yet"
-                    ),
+                    (_, Nature::Closed(_)) => {
+                        plan_err!("a window over the rows of another window is not supported yet")
+                    }
                     (input, nature) => Ok((rebuilt(plan, vec![input])?, nature)),
                 }
             }
@@ -128,7 +125,8 @@ impl Cutter<'_> {
         check: impl Fn(&Closed) -> Result<Closed>,
     ) -> Result<Walked> {
         let inputs = plan.inputs().into_iter().map(|input| self.walk(input));
-        let (inputs, natures): (Vec<_>, Vec<_>) = inputs.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let (inputs, natures): (Vec<_>, Vec<_>) =
+            inputs.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         let nature = match natures.into_iter().next() {
             Some(Nature::Closed(closed)) => Nature::Closed(check(&closed)?),
             Some(Nature::Rows { source }) => {
@@ -159,8 +157,7 @@ impl Cutter<'_> {
                 self.add(cut.stage);
                 let windows =
                     cut.windows.into_iter().map(|(column, value)| (column, (shape, value)));
-                let closed =
-                    Closed { sources: [source].into(), windows: windows.collect() };
+                let closed = Closed { sources: [source].into(), windows: windows.collect() };
                 Ok((cut.above, Nature::Closed(closed)))
             }
             Nature::Closed(closed) => {
@@ -189,10 +186,12 @@ impl Cutter<'_> {
             (Nature::Closed(left), Nature::Closed(right)) => {
                 Nature::Closed(left.joined(&right, &equalities(join), join.join_type)?)
             }
-            _ => return plan_err!(
-                "a join with a stream's rows is not supported yet; join views that are \
+            _ => {
+                return plan_err!(
+                    "a join with a stream's rows is not supported yet; join views that are \
                  aggregated by the same window"
-            ),
+                );
+            }
         };
         Ok((rebuilt(plan, vec![left, right])?, nature))
     }
@@ -315,7 +314,9 @@ fn refuse_leftover_windows(plan: &LogicalPlan, nature: &Nature) -> Result<()> {
         })
     })?;
     if leftover {
-        return plan_err!("tumble() and hop() stand in GROUP BY only, of an aggregate over a stream");
+        return plan_err!(
+            "tumble() and hop() stand in GROUP BY only, of an aggregate over a stream"
+        );
     }
     if volatile {
         return plan_err!(

@@ -107,7 +107,12 @@ impl<'a> Planner<'a> {
         }
     }
 
-    async fn view(&mut self, statement: &JobStatement, name: &str, columns: &[String]) -> Result<()> {
+    async fn view(
+        &mut self,
+        statement: &JobStatement,
+        name: &str,
+        columns: &[String],
+    ) -> Result<()> {
         let taken = self.event_times.contains_key(name) || self.views.contains(name);
         if taken {
             return datafusion::common::plan_err!("there is a source or view {name} already");
@@ -129,8 +134,11 @@ impl<'a> Planner<'a> {
             );
         };
         let plan = self.query(statement).await?;
-        let analyzed =
-            self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})?;
+        let analyzed = self.state.analyzer().execute_and_check(
+            plan,
+            self.state.config_options(),
+            |_, _| {},
+        )?;
         let cut = cut(&analyzed, &self.event_times)?;
         let sources: Vec<String> = match &cut.nature {
             Nature::Constant => {
@@ -145,7 +153,8 @@ impl<'a> Planner<'a> {
         let stages: Vec<String> = cut.stages.iter().map(|stage| stage.id.clone()).collect();
         let logic = plan.display_indent().to_string();
         let partitions = self.state.config().target_partitions();
-        let plan = if stages.is_empty() { plan } else { spread(plan, &sink.partition_by, partitions)? };
+        let plan =
+            if stages.is_empty() { plan } else { spread(plan, &sink.partition_by, partitions)? };
         let prepared = Prepared::new(self.state, plan)?;
         self.check_same_schema(&sink.name, &schema)?;
         for stage in cut.stages {

@@ -42,7 +42,9 @@ pub(super) fn origin(plan: &LogicalPlan, column: &Column) -> Origin {
             }
         }
         LogicalPlan::SubqueryAlias(alias) => match alias.schema.maybe_index_of_column(column) {
-            Some(at) => origin(&alias.input, &Column::from(alias.input.schema().qualified_field(at))),
+            Some(at) => {
+                origin(&alias.input, &Column::from(alias.input.schema().qualified_field(at)))
+            }
             None => Origin::Computed,
         },
         LogicalPlan::Filter(filter) => origin(&filter.input, column),

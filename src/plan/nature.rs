@@ -138,8 +138,10 @@ impl Closed {
             );
         }
         let mut windows = HashMap::new();
-        if matches!(kind, JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti)
-        {
+        if matches!(
+            kind,
+            JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti
+        ) {
             windows.extend(self.windows.clone());
         }
         if matches!(

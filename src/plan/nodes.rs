@@ -57,9 +57,8 @@ impl UserDefinedLogicalNodeCore for PartialNode {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let text = |exprs: &[Expr]| {
-            exprs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        };
+        let text =
+            |exprs: &[Expr]| exprs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         write!(f, "PartialAggregate: by [{}]", text(&self.keys.exprs))?;
         if let Some(sets) = &self.keys.sets {
             write!(f, " sets {sets:?}")?;

@@ -104,7 +104,11 @@ impl Stage {
     ///
     /// # Errors
     /// When the aggregate cannot be built, which is a defect.
-    pub fn merge_plan(&self, input: StateInput, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
+    pub fn merge_plan(
+        &self,
+        input: StateInput,
+        partitions: usize,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let scan = StateScan::new(input, self.template.state_schema()?, partitions);
         let one = Arc::new(CoalescePartitionsExec::new(Arc::new(scan)));
         self.template.reduce(one)
@@ -134,7 +138,10 @@ async fn ingest_cut(
     if let Some(input) = &input
         && input.queues.len() != partitions
     {
-        return internal_err!("an ingest plan of {} queues runs in {partitions}", input.queues.len());
+        return internal_err!(
+            "an ingest plan of {} queues runs in {partitions}",
+            input.queues.len()
+        );
     }
     Ok(IngestCut { target, plan, input })
 }
@@ -151,7 +158,8 @@ async fn physical(
     stages: StageInputs,
     plan: &LogicalPlan,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let nodes: Vec<Arc<dyn ExtensionPlanner + Send + Sync>> = vec![Arc::new(NodePlanner { stages })];
+    let nodes: Vec<Arc<dyn ExtensionPlanner + Send + Sync>> =
+        vec![Arc::new(NodePlanner { stages })];
     DefaultPhysicalPlanner::with_extension_planners(nodes).create_physical_plan(plan, state).await
 }
 

@@ -83,14 +83,16 @@ pub fn utc_type() -> DataType {
 }
 
 /// Sends each partition value's rows to one writer, so that an epoch makes one file of each.
-pub(super) fn spread(plan: LogicalPlan, columns: &[String], partitions: usize) -> Result<LogicalPlan> {
+pub(super) fn spread(
+    plan: LogicalPlan,
+    columns: &[String],
+    partitions: usize,
+) -> Result<LogicalPlan> {
     if columns.is_empty() || partitions < 2 || matches!(plan, LogicalPlan::Sort(_)) {
         return Ok(plan);
     }
-    let exprs = columns
-        .iter()
-        .map(|name| Expr::Column(Column::new_unqualified(name.as_str())))
-        .collect();
+    let exprs =
+        columns.iter().map(|name| Expr::Column(Column::new_unqualified(name.as_str()))).collect();
     let by_value = datafusion::logical_expr::Partitioning::Hash(exprs, partitions);
     LogicalPlanBuilder::from(plan).repartition(by_value)?.build()
 }

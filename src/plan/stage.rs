@@ -87,16 +87,16 @@ pub(super) fn cut_aggregate(
         partial,
         template,
     };
-    let node = StageNode {
-        stage: stage.id.clone(),
-        schema: schema_of(&stage.template.final_schema()?)?,
-    };
+    let node =
+        StageNode { stage: stage.id.clone(), schema: schema_of(&stage.template.final_schema()?)? };
     let leaf = LogicalPlan::Extension(Extension { node: Arc::new(node) });
     let above = output_projection(leaf, aggregate, &outputs, &window.shape)?;
     let windows = window
         .keys
         .iter()
-        .map(|(position, value)| (Column::from(aggregate.schema.qualified_field(*position)), *value))
+        .map(|(position, value)| {
+            (Column::from(aggregate.schema.qualified_field(*position)), *value)
+        })
         .collect();
     Ok(CutAggregate { stage, above, windows })
 }

@@ -14,10 +14,10 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
 use datafusion::physical_expr::expressions::{Column, lit};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::ExecutionPlan;
 
 use super::nodes::Keys;
 
@@ -58,16 +58,11 @@ impl Template {
         let mut lowered = Vec::with_capacity(aggregates.len());
         let mut filters = Vec::with_capacity(aggregates.len());
         for (position, aggregate) in aggregates.iter().enumerate() {
-            let one = LoweredAggregateBuilder::new(
-                aggregate,
-                input,
-                input.as_arrow(),
-                &props,
-                &context,
-            )
-            .with_name(aggregate_name(position))
-            .with_human_display(aggregate_name(position))
-            .build()?;
+            let one =
+                LoweredAggregateBuilder::new(aggregate, input, input.as_arrow(), &props, &context)
+                    .with_name(aggregate_name(position))
+                    .with_human_display(aggregate_name(position))
+                    .build()?;
             lowered.push(one.aggregate);
             filters.push(one.filter);
         }

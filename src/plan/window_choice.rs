@@ -83,10 +83,12 @@ fn from_node(
 ) -> Result<StageWindow> {
     match origin(&node.input, &node.time) {
         Origin::Source { column, .. } if column == event_time => {}
-        _ => return plan_err!(
-            "the window is over {}, but the event time is {event_time}; write DESCRIPTOR({event_time})",
-            node.time.name
-        ),
+        _ => {
+            return plan_err!(
+                "the window is over {}, but the event time is {event_time}; write DESCRIPTOR({event_time})",
+                node.time.name
+            );
+        }
     }
     let mut keys = Vec::new();
     let mut first_column = None;
@@ -104,9 +106,7 @@ fn from_node(
         }
     }
     match first_column {
-        Some(first_column) => {
-            Ok(StageWindow { shape: node.shape, keys, time: None, first_column })
-        }
+        Some(first_column) => Ok(StageWindow { shape: node.shape, keys, time: None, first_column }),
         None => plan_err!(
             "the query has a window but does not group by it, so that its groups would never be \
              complete; write GROUP BY window_start, window_end, ..."
@@ -132,7 +132,8 @@ fn from_expressions(
         };
         found.push((position, key.shape, key.value, time));
     }
-    let Some((_, shape, _, time)) = found.iter().min_by_key(|(_, shape, ..)| shape.size_us()) else {
+    let Some((_, shape, _, time)) = found.iter().min_by_key(|(_, shape, ..)| shape.size_us())
+    else {
         return plan_err!("{}", no_window(exprs, source, event_time));
     };
     let (shape, time) = (*shape, time.clone());
@@ -147,9 +148,7 @@ fn from_expressions(
 
 /// The column of `input` that holds the source's event time.
 fn carried_time(input: &LogicalPlan, event_time: &str) -> Result<Column> {
-    let is_time = |column: &Column| {
-        matches!(origin(input, column), Origin::Source { column, .. } if column == event_time)
-    };
+    let is_time = |column: &Column| matches!(origin(input, column), Origin::Source { column, .. } if column == event_time);
     match input.schema().columns().into_iter().find(is_time) {
         Some(column) => Ok(column),
         None => plan_err!(

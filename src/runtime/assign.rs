@@ -263,8 +263,7 @@ mod tests {
         let guard = Guard { time_column: 0, future_max_us: i64::MAX };
         let guarded = guard.apply(batch(vec![Some(1), Some(61_000_000), None])).unwrap();
         let rules = [minute_rule(60_000_000), minute_rule(180_000_000)];
-        let taken: Vec<Taken> =
-            rules.iter().map(|rule| rule.take(&guarded, 0).unwrap()).collect();
+        let taken: Vec<Taken> = rules.iter().map(|rule| rule.take(&guarded, 0).unwrap()).collect();
         let rows = source_rows(&guarded, &taken);
         assert_eq!((rows.used, rows.late, rows.quarantined), (1, 1, 1));
         assert_eq!(rows.rows_in, rows.used + rows.late + rows.filtered + rows.quarantined);

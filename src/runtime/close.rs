@@ -28,8 +28,7 @@ pub(super) async fn close(
     let session = job.session_at(context.attempt.started_ms);
     let mut files = Vec::new();
     for query in job.plan.queries.iter().filter(|query| !query.is_stateless()) {
-        let works: Vec<&StageWork> =
-            query.stages.iter().filter_map(|id| stages.get(id)).collect();
+        let works: Vec<&StageWork> = query.stages.iter().filter_map(|id| stages.get(id)).collect();
         if works.iter().all(|work| work.closing().is_none()) {
             continue;
         }

@@ -162,10 +162,7 @@ fn runtime_env(memory_max_bytes: u64) -> Result<Arc<RuntimeEnv>> {
     let bytes = usize::try_from(memory_max_bytes).unwrap_or(usize::MAX);
     let named = std::num::NonZeroUsize::new(CONSUMERS_NAMED).unwrap_or(std::num::NonZeroUsize::MIN);
     let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), named);
-    RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(pool))
-        .build_arc()
-        .map_err(from_datafusion)
+    RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc().map_err(from_datafusion)
 }
 
 fn problem(spec: &JobSpec, error: &SqlError) -> Problem {

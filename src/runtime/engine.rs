@@ -117,7 +117,8 @@ impl Engine {
             let attempt = self.log.begin();
             match self.attempt(work, &attempt).await {
                 Err(error)
-                    if error.kind() == ErrorKind::Unavailable && tried < self.job.spec.epoch.retry =>
+                    if error.kind() == ErrorKind::Unavailable
+                        && tried < self.job.spec.epoch.retry =>
                 {
                     tried += 1;
                     tracing::warn!(epoch = %attempt.epoch, tried, %error, "an epoch is tried again");
@@ -239,13 +240,16 @@ impl Engine {
             for stage in stages.values_mut().filter(|stage| stage.source == *name) {
                 stage.advance(watermark_us);
             }
-            changes.insert(name.clone(), SourceChange {
-                added: work.seen_files(name),
-                watermark_us,
-                max_event_time_us: time_max_us,
-                idle: is_still,
-                rows: receipt.map(|receipt| receipt.rows).unwrap_or_default(),
-            });
+            changes.insert(
+                name.clone(),
+                SourceChange {
+                    added: work.seen_files(name),
+                    watermark_us,
+                    max_event_time_us: time_max_us,
+                    idle: is_still,
+                    rows: receipt.map(|receipt| receipt.rows).unwrap_or_default(),
+                },
+            );
         }
         changes
     }
@@ -314,7 +318,8 @@ impl Engine {
                     return Err(fenced("its last epoch was followed up".to_owned()));
                 }
                 Err(error)
-                    if error.kind() == ErrorKind::Unavailable && tried < self.job.spec.epoch.retry =>
+                    if error.kind() == ErrorKind::Unavailable
+                        && tried < self.job.spec.epoch.retry =>
                 {
                     tried += 1;
                     tracing::warn!(tried, %error, "publishing is tried again");

@@ -117,9 +117,8 @@ impl Pass {
     ) -> Result<Self> {
         let schema = &source.table.schema;
         let decoded = decoded_columns(source.time_column, &cuts);
-        let decoded_schema: SchemaRef = Arc::new(
-            schema.project(&decoded).map_err(|error| from_datafusion(error.into()))?,
-        );
+        let decoded_schema: SchemaRef =
+            Arc::new(schema.project(&decoded).map_err(|error| from_datafusion(error.into()))?);
         let position = |column: usize| decoded.iter().position(|&at| at == column).unwrap_or(0);
         let cuts = cuts
             .into_iter()
@@ -286,9 +285,9 @@ fn rule(
         return Ok(CutRule { filter: Some(lit(false)), columns: vec![], window });
     };
     let filter: Option<Arc<dyn PhysicalExpr>> = match &input.filter {
-        Some(filter) => Some(
-            reassign_expr_columns(Arc::clone(filter), decoded).map_err(from_datafusion)?,
-        ),
+        Some(filter) => {
+            Some(reassign_expr_columns(Arc::clone(filter), decoded).map_err(from_datafusion)?)
+        }
         None => None,
     };
     Ok(CutRule { filter, columns: input.columns.iter().map(|&at| position(at)).collect(), window })
@@ -307,11 +306,8 @@ fn output(job: &CompiledJob, target: &CutTarget, context: &IngestContext) -> Res
             }))
         }
         CutTarget::Query(at) => {
-            let query = job
-                .plan
-                .queries
-                .get(*at)
-                .ok_or_else(|| Error::bug(format!("no query {at}")))?;
+            let query =
+                job.plan.queries.get(*at).ok_or_else(|| Error::bug(format!("no query {at}")))?;
             let target = job.sink_target(query, context)?;
             Ok(OutputTarget::Sink(target))
         }

@@ -61,9 +61,11 @@ impl StageWork {
                 let part = StatePart::Memory(Arc::new(part.batches));
                 pieces.push(Piece { part, first_us, last_us, origin: PieceOrigin::Memory });
             }
-            pieces.extend(part.runs.into_iter().map(|run| {
-                piece_of_run(StatePart::File(run.clone()), PieceOrigin::NewRun(run))
-            }));
+            pieces.extend(
+                part.runs.into_iter().map(|run| {
+                    piece_of_run(StatePart::File(run.clone()), PieceOrigin::NewRun(run))
+                }),
+            );
             reserved.push(part.reservation);
         }
         for run in before.map(|state| state.runs.as_slice()).unwrap_or_default() {
@@ -175,10 +177,9 @@ impl Piece {
 /// Batches of one piece as parts of their own, so that a plan's partitions share them.
 fn split(part: &StatePart) -> Vec<StatePart> {
     match part {
-        StatePart::Memory(batches) if batches.len() > 1 => batches
-            .iter()
-            .map(|batch| StatePart::Memory(Arc::new(vec![batch.clone()])))
-            .collect(),
+        StatePart::Memory(batches) if batches.len() > 1 => {
+            batches.iter().map(|batch| StatePart::Memory(Arc::new(vec![batch.clone()]))).collect()
+        }
         part => vec![part.clone()],
     }
 }

@@ -87,5 +87,6 @@ impl Totals {
 
 /// A time in microseconds since 1970 as RFC 3339 in UTC.
 pub fn rfc3339(us: i64) -> Option<String> {
-    DateTime::from_timestamp_micros(us).map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    DateTime::from_timestamp_micros(us)
+        .map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }

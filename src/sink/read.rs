@@ -24,7 +24,8 @@ const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 pub async fn read_published(storage: &Storage, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
     let mut batches = Vec::new();
     for (path, bytes) in published(storage).await? {
-        let rows = read_file(bytes, &path, Some(schema)).map_err(|error| foreign(storage, &path, error))?;
+        let rows = read_file(bytes, &path, Some(schema))
+            .map_err(|error| foreign(storage, &path, error))?;
         batches.extend(rows);
     }
     Ok(batches)
@@ -74,11 +75,7 @@ fn whole_schema(file: &SchemaRef, values: &[(String, Option<String>)]) -> Schema
     Arc::new(Schema::new(fields))
 }
 
-fn read_file(
-    bytes: Bytes,
-    path: &str,
-    schema: Option<&SchemaRef>,
-) -> PlanResult<Vec<RecordBatch>> {
+fn read_file(bytes: Bytes, path: &str, schema: Option<&SchemaRef>) -> PlanResult<Vec<RecordBatch>> {
     let values = partition_values(path);
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
     let schema = match schema {

@@ -232,10 +232,9 @@ mod tests {
     #[test]
     fn a_file_that_is_cut_off_anywhere_is_an_error() {
         let text = &text()[..5_000];
-        for (compression, packed) in [
-            (Compression::Gzip, gzip(text)),
-            (Compression::Zstd, zst(text)),
-        ] {
+        for (compression, packed) in
+            [(Compression::Gzip, gzip(text)), (Compression::Zstd, zst(text))]
+        {
             for end in 1..packed.len() {
                 assert!(
                     unpack(compression, &packed[..end], usize::MAX, 1 << 20).is_err(),
@@ -249,15 +248,11 @@ mod tests {
     fn a_bomb_comes_out_in_pieces() {
         let zeros = vec![0; 50 << 20];
         assert_eq!(
-            unpack(Compression::Gzip, &gzip(&zeros), usize::MAX, 1 << 20)
-                .unwrap()
-                .len(),
+            unpack(Compression::Gzip, &gzip(&zeros), usize::MAX, 1 << 20).unwrap().len(),
             zeros.len()
         );
         assert_eq!(
-            unpack(Compression::Zstd, &zst(&zeros), usize::MAX, 1 << 20)
-                .unwrap()
-                .len(),
+            unpack(Compression::Zstd, &zst(&zeros), usize::MAX, 1 << 20).unwrap().len(),
             zeros.len()
         );
     }

@@ -49,11 +49,7 @@ pub(super) fn convert(
         }
         (_, to) => {
             let mut report = |row, message| {
-                misfits.push(Misfit {
-                    row,
-                    field: path.to_owned(),
-                    message,
-                });
+                misfits.push(Misfit { row, field: path.to_owned(), message });
             };
             leaf(array, to, &mut report)
         }
@@ -74,28 +70,15 @@ fn structs(
     let mut columns = Vec::with_capacity(fields.len());
     for child in fields {
         columns.push(match array.column_by_name(child.name()) {
-            Some(column) => convert(
-                column,
-                child,
-                &format!("{path}.{}", child.name()),
-                leaf,
-                &mut inner,
-            )?,
+            Some(column) => {
+                convert(column, child, &format!("{path}.{}", child.name()), leaf, &mut inner)?
+            }
             None => new_null_array(child.data_type(), array.len()),
         });
     }
-    misfits.extend(
-        inner
-            .into_iter()
-            .filter(|misfit| array.is_valid(misfit.row)),
-    );
+    misfits.extend(inner.into_iter().filter(|misfit| array.is_valid(misfit.row)));
     let nulls = array.nulls().cloned();
-    Ok(Arc::new(StructArray::try_new_with_length(
-        fields.clone(),
-        columns,
-        nulls,
-        array.len(),
-    )?))
+    Ok(Arc::new(StructArray::try_new_with_length(fields.clone(), columns, nulls, array.len())?))
 }
 
 fn lists(
@@ -115,17 +98,9 @@ fn lists(
         let after = offsets.partition_point(|offset| *offset as usize <= misfit.row);
         // Values before the first and after the last offset belong to no list.
         if after > 0 && after < offsets.len() && array.is_valid(after - 1) {
-            misfits.push(Misfit {
-                row: after - 1,
-                ..misfit
-            });
+            misfits.push(Misfit { row: after - 1, ..misfit });
         }
     }
     let nulls = array.nulls().cloned();
-    Ok(Arc::new(ListArray::try_new(
-        item.clone(),
-        array.offsets().clone(),
-        values,
-        nulls,
-    )?))
+    Ok(Arc::new(ListArray::try_new(item.clone(), array.offsets().clone(), values, nulls)?))
 }

@@ -64,9 +64,8 @@ impl CsvDecoder {
         unit: Option<EpochUnit>,
         batch_rows: usize,
     ) -> SourceResult<Self> {
-        let schema = declared
-            .project(projection)
-            .map_err(|error| SourceError::arrow(file, error))?;
+        let schema =
+            declared.project(projection).map_err(|error| SourceError::arrow(file, error))?;
         if let Some(field) = schema
             .fields()
             .iter()
@@ -96,11 +95,7 @@ impl CsvDecoder {
 
     /// Reads the header at the start of `block`; returns its bytes, 0 if it is not complete.
     fn read_header(&mut self, block: &[u8], end: bool) -> SourceResult<usize> {
-        let mark = if block.starts_with(BYTE_ORDER_MARK) {
-            BYTE_ORDER_MARK.len()
-        } else {
-            0
-        };
+        let mark = if block.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         let (mut at, mut lines) = (mark, 0);
         while at < block.len() {
             match split(&block[at..], end, self.options.delimiter, &mut self.fields) {
@@ -136,12 +131,7 @@ impl CsvDecoder {
             }
             names.push(name);
         }
-        if !self
-            .declared
-            .fields()
-            .iter()
-            .any(|field| names.contains(field.name()))
-        {
+        if !self.declared.fields().iter().any(|field| names.contains(field.name())) {
             let shown: Vec<&str> = names.iter().take(10).map(String::as_str).collect();
             return Err(self.bad_header(&format!(
                 "the header has none of the declared columns; it has {}; check it and csv.delimiter",
@@ -149,16 +139,8 @@ impl CsvDecoder {
             )));
         }
         let place = |name: &String| names.iter().position(|other| other == name);
-        let places = self
-            .schema
-            .fields()
-            .iter()
-            .map(|field| place(field.name()))
-            .collect();
-        Ok(Header {
-            fields: names.len(),
-            places,
-        })
+        let places = self.schema.fields().iter().map(|field| place(field.name())).collect();
+        Ok(Header { fields: names.len(), places })
     }
 
     fn bad_header(&self, message: &str) -> SourceError {
@@ -195,14 +177,11 @@ impl CsvDecoder {
                         (record, self.fault(&block[at..at + record.length], header))
                     }
                 };
-            let placed = Record {
-                start: at,
-                ..record
-            };
+            let placed = Record { start: at, ..record };
             match fault {
-                Some(message) => rows
-                    .rejects
-                    .push(self.reject(block, &placed, line, None, message)),
+                Some(message) => {
+                    rows.rejects.push(self.reject(block, &placed, line, None, message))
+                }
                 None => {
                     self.append(&block[at..at + record.length], header, &mut rows.columns);
                     rows.records.push((placed, line));
@@ -223,9 +202,7 @@ impl CsvDecoder {
                 header.fields
             ));
         }
-        std::str::from_utf8(record)
-            .is_err()
-            .then(|| "not valid UTF-8".to_owned())
+        std::str::from_utf8(record).is_err().then(|| "not valid UTF-8".to_owned())
     }
 
     fn append(&self, record: &[u8], header: &Header, columns: &mut [StringViewBuilder]) {
@@ -248,11 +225,8 @@ impl CsvDecoder {
         let mut misfits = Vec::new();
         let mut columns = Vec::with_capacity(rows.columns.len());
         let places = self.header.iter().flat_map(|header| &header.places);
-        for ((builder, field), place) in rows
-            .columns
-            .iter_mut()
-            .zip(self.schema.fields())
-            .zip(places)
+        for ((builder, field), place) in
+            rows.columns.iter_mut().zip(self.schema.fields()).zip(places)
         {
             if place.is_none() {
                 columns.push(new_null_array(field.data_type(), count));
@@ -266,12 +240,7 @@ impl CsvDecoder {
         }
         one_per_row(&mut misfits);
         let batch = without_misfits(batch_of(&self.schema, columns, count)?, &misfits)?;
-        for Misfit {
-            row,
-            field,
-            message,
-        } in misfits
-        {
+        for Misfit { row, field, message } in misfits {
             let (record, line) = &rows.records[row];
             let reject = self.reject(block, record, *line, Some(field), message);
             rows.rejects.push(reject);
@@ -290,13 +259,7 @@ impl CsvDecoder {
     ) -> Reject {
         let raw = &block[record.start..record.start + record.content];
         let byte_offset = self.byte_offset + record.start as u64;
-        Reject {
-            byte_offset,
-            line,
-            field,
-            message,
-            raw: Reject::bounded(raw),
-        }
+        Reject { byte_offset, line, field, message, raw: Reject::bounded(raw) }
     }
 }
 
@@ -308,33 +271,16 @@ impl Decoder for CsvDecoder {
         }
         let Some(header) = self.header.take() else {
             let batch = RecordBatch::new_empty(self.schema.clone());
-            return Ok(Decoded {
-                batch,
-                rejects: Vec::new(),
-                consumed: start,
-            });
+            return Ok(Decoded { batch, rejects: Vec::new(), consumed: start });
         };
-        let columns = header
-            .places
-            .iter()
-            .map(|_| StringViewBuilder::new())
-            .collect();
-        let mut rows = Rows {
-            columns,
-            records: Vec::new(),
-            rejects: Vec::new(),
-        };
+        let columns = header.places.iter().map(|_| StringViewBuilder::new()).collect();
+        let mut rows = Rows { columns, records: Vec::new(), rejects: Vec::new() };
         let consumed = self.read_records(block, start, end, &header, &mut rows);
         self.header = Some(header);
-        let batch = self
-            .typed(block, &mut rows)
-            .map_err(|error| SourceError::arrow(&self.file, error))?;
+        let batch =
+            self.typed(block, &mut rows).map_err(|error| SourceError::arrow(&self.file, error))?;
         self.byte_offset += consumed as u64;
-        Ok(Decoded {
-            batch,
-            rejects: rows.rejects,
-            consumed,
-        })
+        Ok(Decoded { batch, rejects: rows.rejects, consumed })
     }
 }
 

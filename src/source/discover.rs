@@ -66,10 +66,7 @@ pub async fn discover(
 
 /// The location's root in its store, and whether it may be a file.
 async fn prefix(location: &SourceLocation) -> SourceResult<(Path, bool)> {
-    let bad = |message: String| SourceError::BadJob {
-        location: location.text.clone(),
-        message,
-    };
+    let bad = |message: String| SourceError::BadJob { location: location.text.clone(), message };
     if let Scheme::S3 { .. } = location.scheme {
         let may_be_file = location.pattern.is_none()
             && !location.root.is_empty()
@@ -85,9 +82,7 @@ async fn prefix(location: &SourceLocation) -> SourceResult<(Path, bool)> {
         },
         source: Some(Box::new(error)),
     };
-    let path = tokio::fs::canonicalize(&location.root)
-        .await
-        .map_err(missing)?;
+    let path = tokio::fs::canonicalize(&location.root).await.map_err(missing)?;
     let is_dir = tokio::fs::metadata(&path).await.map_err(missing)?.is_dir();
     if !is_dir && location.pattern.is_some() {
         return Err(bad(format!("{} is a file, not a folder", location.root)));
@@ -126,15 +121,12 @@ async fn list(
     location: &SourceLocation,
     prefix: &Path,
 ) -> SourceResult<Vec<Discovered>> {
-    let pattern = location
-        .pattern
-        .as_deref()
-        .map(Pattern::new)
-        .transpose()
-        .map_err(|error| SourceError::BadJob {
+    let pattern = location.pattern.as_deref().map(Pattern::new).transpose().map_err(|error| {
+        SourceError::BadJob {
             location: location.text.clone(),
             message: format!("is not a glob: {error}"),
-        })?;
+        }
+    })?;
     store
         .list(Some(prefix))
         .map_err(|error| SourceError::store(&location.text, error))
@@ -150,10 +142,7 @@ async fn list(
 
 /// The path below the prefix; `None` for the marker of the folder itself.
 fn relative(path: &Path, prefix: &Path) -> Option<String> {
-    let rest = path
-        .as_ref()
-        .strip_prefix(prefix.as_ref())?
-        .trim_start_matches('/');
+    let rest = path.as_ref().strip_prefix(prefix.as_ref())?.trim_start_matches('/');
     (!rest.is_empty()).then(|| rest.to_owned())
 }
 

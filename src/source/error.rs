@@ -71,11 +71,7 @@ impl SourceError {
 
     /// A damaged file.
     pub(super) fn corrupt(file: &str, message: impl Into<String>) -> Self {
-        Self::Corrupt {
-            file: file.to_owned(),
-            message: message.into(),
-            source: None,
-        }
+        Self::Corrupt { file: file.to_owned(), message: message.into(), source: None }
     }
 
     /// What arrow found wrong while `file` was decoded.
@@ -106,11 +102,7 @@ impl SourceError {
             }
             other => format!("cannot be read: {other}"),
         };
-        Self::Unavailable {
-            file: file.to_owned(),
-            message,
-            source: Some(Box::new(error)),
-        }
+        Self::Unavailable { file: file.to_owned(), message, source: Some(Box::new(error)) }
     }
 
     /// What the Parquet reader found, or what the storage under it answered.

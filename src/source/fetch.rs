@@ -30,10 +30,7 @@ enum Payload {
 
 /// Options that refuse any version of the object but the listed one.
 pub(super) fn same_version(file: &InputFile) -> GetOptions {
-    GetOptions {
-        if_match: file.etag.clone(),
-        ..GetOptions::default()
-    }
+    GetOptions { if_match: file.etag.clone(), ..GetOptions::default() }
 }
 
 impl Fetch {
@@ -53,11 +50,7 @@ impl Fetch {
             }
             GetResultPayload::Stream(stream) => Payload::Remote(stream),
         };
-        Ok(Self {
-            display: file.display.clone(),
-            remaining: file.size,
-            payload,
-        })
+        Ok(Self { display: file.display.clone(), remaining: file.size, payload })
     }
 
     /// The next bytes, or `None` at the end. An end before or after the listed size is an error.
@@ -92,10 +85,7 @@ async fn read_local(local: &mut Option<File>, display: &str) -> SourceResult<Opt
     };
     let read = tokio::task::spawn_blocking(move || {
         let mut buffer = Vec::with_capacity(READ_BYTES);
-        (&mut file)
-            .take(READ_BYTES as u64)
-            .read_to_end(&mut buffer)
-            .map(|_| (file, buffer))
+        (&mut file).take(READ_BYTES as u64).read_to_end(&mut buffer).map(|_| (file, buffer))
     });
     let (file, buffer) = read
         .await

@@ -143,9 +143,7 @@ impl JsonDecoder {
         match tape.flush() {
             Ok(batch) => {
                 self.tape = Some(tape);
-                Ok(Ok(batch.unwrap_or_else(|| {
-                    RecordBatch::new_empty(self.text_schema.clone())
-                })))
+                Ok(Ok(batch.unwrap_or_else(|| RecordBatch::new_empty(self.text_schema.clone()))))
             }
             Err(error) => Ok(Err(Failure::Somewhere(error))),
         }
@@ -175,22 +173,9 @@ impl JsonDecoder {
         one_per_row(&mut misfits);
         let batch = batch_of(&self.schema, columns, text.num_rows())?;
         let batch = without_misfits(batch, &misfits)?;
-        rejects.extend(misfits.into_iter().map(
-            |Misfit {
-                 row,
-                 field,
-                 message,
-             }| {
-                self.reject(
-                    block,
-                    &lines[row],
-                    Fault {
-                        field: Some(field),
-                        message,
-                    },
-                )
-            },
-        ));
+        rejects.extend(misfits.into_iter().map(|Misfit { row, field, message }| {
+            self.reject(block, &lines[row], Fault { field: Some(field), message })
+        }));
         Ok(batch)
     }
 
@@ -212,11 +197,7 @@ impl Decoder for JsonDecoder {
             .decode_lines(block, &scan.lines)
             .map_err(|error| SourceError::arrow(&self.file, error))?;
         self.position.advance(scan.consumed, scan.line_breaks);
-        Ok(Decoded {
-            batch,
-            rejects,
-            consumed: scan.consumed,
-        })
+        Ok(Decoded { batch, rejects, consumed: scan.consumed })
     }
 }
 

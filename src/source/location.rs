@@ -33,35 +33,22 @@ pub struct SourceLocation {
 
 /// Reads a location: a local path, `file://...` or `s3://bucket/prefix`.
 pub fn split_location(text: &str) -> SourceResult<SourceLocation> {
-    let bad = |message: String| SourceError::BadJob {
-        location: text.to_owned(),
-        message,
-    };
+    let bad = |message: String| SourceError::BadJob { location: text.to_owned(), message };
     let (scheme, path) = match text.split_once("://") {
         None => (Scheme::Local, text.to_owned()),
         Some(("file", path)) => {
             let path = path.strip_prefix("localhost").unwrap_or(path);
             if !path.starts_with('/') {
-                return Err(bad(
-                    "a file:// location is absolute; write file:///folder/".into()
-                ));
+                return Err(bad("a file:// location is absolute; write file:///folder/".into()));
             }
-            (
-                Scheme::Local,
-                percent_decoded(path).ok_or_else(|| bad("is not valid UTF-8".into()))?,
-            )
+            (Scheme::Local, percent_decoded(path).ok_or_else(|| bad("is not valid UTF-8".into()))?)
         }
         Some(("s3", path)) => {
             let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
             if bucket.is_empty() || bucket.contains(['*', '?', '[']) {
                 return Err(bad("names no bucket; write s3://bucket/prefix/".into()));
             }
-            (
-                Scheme::S3 {
-                    bucket: bucket.to_owned(),
-                },
-                prefix.trim_start_matches('/').to_owned(),
-            )
+            (Scheme::S3 { bucket: bucket.to_owned() }, prefix.trim_start_matches('/').to_owned())
         }
         Some((other, _)) => {
             return Err(bad(format!(
@@ -77,18 +64,9 @@ pub fn split_location(text: &str) -> SourceResult<SourceLocation> {
         Pattern::new(pattern).map_err(|error| bad(format!("is not a glob: {error}")))?;
     }
     if scheme == Scheme::Local && root.is_empty() {
-        root = if path.starts_with('/') {
-            "/".into()
-        } else {
-            ".".into()
-        };
+        root = if path.starts_with('/') { "/".into() } else { ".".into() };
     }
-    Ok(SourceLocation {
-        text: text.to_owned(),
-        scheme,
-        root,
-        pattern,
-    })
+    Ok(SourceLocation { text: text.to_owned(), scheme, root, pattern })
 }
 
 /// Splits before the first name that has a wildcard in it.
@@ -107,9 +85,7 @@ fn percent_decoded(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
-        let code = tail
-            .get(..2)
-            .and_then(|pair| std::str::from_utf8(pair).ok());
+        let code = tail.get(..2).and_then(|pair| std::str::from_utf8(pair).ok());
         match code.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
             Some(byte) if *first == b'%' => {
                 bytes.push(byte);
@@ -141,32 +117,17 @@ mod tests {
     fn paths_are_split_where_their_pattern_begins() {
         assert_eq!(split("./data/flows/"), local("./data/flows/", None));
         assert_eq!(split("/data/a.json"), local("/data/a.json", None));
-        assert_eq!(
-            split("/data/2026-*/**/*.json"),
-            local("/data", Some("2026-*/**/*.json"))
-        );
+        assert_eq!(split("/data/2026-*/**/*.json"), local("/data", Some("2026-*/**/*.json")));
         assert_eq!(split("*.json"), local(".", Some("*.json")));
         assert_eq!(split("/*.json"), local("/", Some("*.json")));
-        assert_eq!(
-            split("data/part-[0-3].json"),
-            local("data", Some("part-[0-3].json"))
-        );
-        assert_eq!(
-            split("file:///data/my%20logs/?.gz"),
-            local("/data/my logs", Some("?.gz"))
-        );
+        assert_eq!(split("data/part-[0-3].json"), local("data", Some("part-[0-3].json")));
+        assert_eq!(split("file:///data/my%20logs/?.gz"), local("/data/my logs", Some("?.gz")));
     }
 
     #[test]
     fn buckets_are_split_from_prefixes() {
         let s3 = |root: &str, pattern: Option<&str>| {
-            (
-                Scheme::S3 {
-                    bucket: "logs".into(),
-                },
-                root.to_owned(),
-                pattern.map(str::to_owned),
-            )
+            (Scheme::S3 { bucket: "logs".into() }, root.to_owned(), pattern.map(str::to_owned))
         };
         assert_eq!(split("s3://logs"), s3("", None));
         assert_eq!(split("s3://logs/a/b/"), s3("a/b/", None));

@@ -29,12 +29,7 @@ const EXPONENT_MAX: i32 = 100_000;
 /// Reads `[+-] digits [. digits] [e [+-] digits]`, with a digit on one side of the point.
 pub(super) fn parse_number(text: &[u8]) -> Option<Number> {
     let (negative, mut rest) = sign(text);
-    let mut number = Number {
-        negative,
-        digits: 0,
-        exponent: 0,
-        inexact: false,
-    };
+    let mut number = Number { negative, digits: 0, exponent: 0, inexact: false };
     let mut seen = 0;
     while let Some((digit, tail)) = digit(rest) {
         number.push(digit, false);
@@ -70,10 +65,7 @@ impl Number {
 
     /// The number without its sign.
     pub(super) fn magnitude(self) -> Self {
-        Self {
-            negative: false,
-            ..self
-        }
+        Self { negative: false, ..self }
     }
 
     /// The number times `10^scale` as an integer.
@@ -83,11 +75,7 @@ impl Number {
             (0, 0, 1)
         } else if shift >= 0 {
             let power = power_of_ten(shift).ok_or(Unfit::OutOfRange)?;
-            (
-                self.digits.checked_mul(power).ok_or(Unfit::OutOfRange)?,
-                0,
-                1,
-            )
+            (self.digits.checked_mul(power).ok_or(Unfit::OutOfRange)?, 0, 1)
         } else {
             // A divisor that is too large to write leaves nothing but a remainder below half.
             let divisor = power_of_ten(-shift).unwrap_or(u128::MAX);
@@ -147,8 +135,7 @@ fn exponent(text: &[u8]) -> Option<i32> {
         value = (value * 10 + i32::from(digit)).min(EXPONENT_MAX);
         rest = tail;
     }
-    rest.is_empty()
-        .then_some(if negative { -value } else { value })
+    rest.is_empty().then_some(if negative { -value } else { value })
 }
 
 fn power_of_ten(power: i32) -> Option<u128> {
@@ -160,19 +147,14 @@ mod tests {
     use super::*;
 
     fn scaled(text: &str, scale: i32, rounding: Rounding) -> Result<i128, Unfit> {
-        parse_number(text.as_bytes())
-            .unwrap()
-            .scaled(scale, rounding)
+        parse_number(text.as_bytes()).unwrap().scaled(scale, rounding)
     }
 
     #[test]
     fn a_number_keeps_every_digit() {
         assert_eq!(scaled("12.0", 0, Rounding::Exact), Ok(12));
         assert_eq!(scaled("-1.5e3", 0, Rounding::Exact), Ok(-1500));
-        assert_eq!(
-            scaled("1700000000.123456789", 6, Rounding::Floor),
-            Ok(1_700_000_000_123_456)
-        );
+        assert_eq!(scaled("1700000000.123456789", 6, Rounding::Floor), Ok(1_700_000_000_123_456));
         assert_eq!(
             scaled("12345678901234567890123456789012345678", 0, Rounding::Exact),
             Ok(12_345_678_901_234_567_890_123_456_789_012_345_678)
@@ -197,9 +179,7 @@ mod tests {
 
     #[test]
     fn only_numbers_are_numbers() {
-        for text in [
-            "", "-", ".", "1e", "1e+", "1x", " 1", "1 ", "1.2.3", "0x10", "--1", "NaN",
-        ] {
+        for text in ["", "-", ".", "1e", "1e+", "1x", " 1", "1 ", "1.2.3", "0x10", "--1", "NaN"] {
             assert_eq!(parse_number(text.as_bytes()), None, "{text:?}");
         }
         assert_eq!(plain_integer(b"-42"), Some(-42));

@@ -35,10 +35,7 @@ pub async fn parquet_row_groups(
     let mut object = ObjectReader::new(store, file.clone());
     let metadata = load(&mut object, &file.display).await?;
     let groups = metadata.metadata().row_groups();
-    Ok(groups
-        .iter()
-        .map(|group| u64::try_from(group.compressed_size()).unwrap_or(0))
-        .collect())
+    Ok(groups.iter().map(|group| u64::try_from(group.compressed_size()).unwrap_or(0)).collect())
 }
 
 /// Reads the row groups of `file` that it names.
@@ -47,9 +44,7 @@ pub(super) fn read_parquet(
     file: InputFile,
     settings: Arc<OpenSettings>,
 ) -> BoxStream<'static, SourceResult<Decoded>> {
-    stream::once(open(store, file, settings))
-        .try_flatten()
-        .boxed()
+    stream::once(open(store, file, settings)).try_flatten().boxed()
 }
 
 async fn open(
@@ -63,24 +58,15 @@ async fn open(
     let roots = roots(&file.display, &schema, metadata.schema())?;
     let groups = metadata.metadata().row_groups();
     let wanted = file.row_groups.clone().unwrap_or(0..groups.len());
-    let Some(skipped) = groups
-        .get(..wanted.start)
-        .filter(|_| wanted.end <= groups.len())
-    else {
-        let message = format!(
-            "has {} row groups where {wanted:?} are wanted",
-            groups.len()
-        );
+    let Some(skipped) = groups.get(..wanted.start).filter(|_| wanted.end <= groups.len()) else {
+        let message = format!("has {} row groups where {wanted:?} are wanted", groups.len());
         return Err(SourceError::corrupt(&file.display, message));
     };
     let mut adapt = Adapt {
         file: file.display.clone(),
         schema,
         unit: settings.unit,
-        row: skipped
-            .iter()
-            .map(|group| u64::try_from(group.num_rows()).unwrap_or(0))
-            .sum(),
+        row: skipped.iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum(),
     };
     let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
     let batches = ParquetRecordBatchStreamBuilder::new_with_metadata(object, metadata)
@@ -108,10 +94,7 @@ fn with_views(metadata: ArrowReaderMetadata) -> ArrowReaderMetadata {
     if fields == *metadata.schema().fields() {
         return metadata;
     }
-    let schema = Arc::new(Schema::new_with_metadata(
-        fields,
-        metadata.schema().metadata().clone(),
-    ));
+    let schema = Arc::new(Schema::new_with_metadata(fields, metadata.schema().metadata().clone()));
     let options = ArrowReaderOptions::new().with_schema(schema);
     ArrowReaderMetadata::try_new(metadata.metadata().clone(), options).unwrap_or(metadata)
 }
@@ -166,14 +149,9 @@ struct Adapt {
 
 impl Adapt {
     fn adapt(&mut self, batch: &RecordBatch) -> SourceResult<Decoded> {
-        let (batch, rejects) = self
-            .columns(batch)
-            .map_err(|error| SourceError::arrow(&self.file, error))?;
-        Ok(Decoded {
-            batch,
-            rejects,
-            consumed: 0,
-        })
+        let (batch, rejects) =
+            self.columns(batch).map_err(|error| SourceError::arrow(&self.file, error))?;
+        Ok(Decoded { batch, rejects, consumed: 0 })
     }
 
     fn columns(&mut self, batch: &RecordBatch) -> Result<(RecordBatch, Vec<Reject>), ArrowError> {
@@ -197,19 +175,13 @@ impl Adapt {
         let adapted = without_misfits(batch_of(&self.schema, columns, rows)?, &misfits)?;
         let first = self.row + 1;
         self.row += rows as u64;
-        let rejects = misfits.into_iter().map(
-            |Misfit {
-                 row,
-                 field,
-                 message,
-             }| Reject {
-                byte_offset: 0,
-                line: first + row as u64,
-                field: Some(field),
-                message,
-                raw: Vec::new(),
-            },
-        );
+        let rejects = misfits.into_iter().map(|Misfit { row, field, message }| Reject {
+            byte_offset: 0,
+            line: first + row as u64,
+            field: Some(field),
+            message,
+            raw: Vec::new(),
+        });
         Ok((adapted, rejects.collect()))
     }
 }

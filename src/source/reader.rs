@@ -65,10 +65,9 @@ impl OpenSettings {
     pub fn projected_schema(&self) -> SourceResult<SchemaRef> {
         match self.schema.project(&self.projection) {
             Ok(schema) => Ok(Arc::new(schema)),
-            Err(error) => Err(SourceError::BadJob {
-                location: "schema".into(),
-                message: error.to_string(),
-            }),
+            Err(error) => {
+                Err(SourceError::BadJob { location: "schema".into(), message: error.to_string() })
+            }
         }
     }
 
@@ -192,21 +191,13 @@ impl TextReader {
             }
             if enough {
                 let batch = self.together(small)?;
-                return Ok(Some(Decoded {
-                    batch,
-                    rejects: decoded.rejects,
-                    consumed,
-                }));
+                return Ok(Some(Decoded { batch, rejects: decoded.rejects, consumed }));
             }
         }
         if rows == 0 {
             return Ok(None);
         }
-        Ok(Some(Decoded {
-            batch: self.together(small)?,
-            rejects: Vec::new(),
-            consumed,
-        }))
+        Ok(Some(Decoded { batch: self.together(small)?, rejects: Vec::new(), consumed }))
     }
 
     fn together(&self, mut small: Vec<RecordBatch>) -> SourceResult<RecordBatch> {
@@ -233,10 +224,7 @@ impl TextReader {
                 return Ok(Some(decoded));
             }
             if self.at_end {
-                return Err(SourceError::corrupt(
-                    &self.display,
-                    "its end cannot be decoded",
-                ));
+                return Err(SourceError::corrupt(&self.display, "its end cannot be decoded"));
             }
             if block.len() >= RECORD_BYTES_MAX {
                 let message =
@@ -269,8 +257,7 @@ impl TextReader {
                 continue;
             }
             let taken = self.inflate.push(&self.stored, &mut self.buffer, wanted);
-            self.stored
-                .advance(taken.map_err(|error| damaged(&self.display, error))?);
+            self.stored.advance(taken.map_err(|error| damaged(&self.display, error))?);
         }
         Ok(())
     }
@@ -295,11 +282,7 @@ fn damaged(display: &str, error: std::io::Error) -> SourceError {
         }
         _ => format!("cannot be decompressed: {error}"),
     };
-    SourceError::Corrupt {
-        file: display.to_owned(),
-        message,
-        source: Some(Box::new(error)),
-    }
+    SourceError::Corrupt { file: display.to_owned(), message, source: Some(Box::new(error)) }
 }
 
 #[cfg(test)]

@@ -58,11 +58,7 @@ pub(super) fn from_float(value: f64, unit: Option<EpochUnit>) -> Result<i64, Unf
         EpochUnit::Nanoseconds => 1e-3,
     };
     let time_us = (value * per_unit).round();
-    if time_us.abs() < 1e18 {
-        in_range(time_us as i64)
-    } else {
-        Err(Unfit::OutOfRange)
-    }
+    if time_us.abs() < 1e18 { in_range(time_us as i64) } else { Err(Unfit::OutOfRange) }
 }
 
 pub(super) fn from_integer(value: i64, unit: Option<EpochUnit>) -> Result<i64, Unfit> {
@@ -88,9 +84,7 @@ fn from_number(number: Number, unit: Option<EpochUnit>) -> Result<i64, Unfit> {
         EpochUnit::Nanoseconds => -3,
     };
     let time_us = number.scaled(scale, Rounding::Floor)?;
-    i64::try_from(time_us)
-        .map_err(|_| Unfit::OutOfRange)
-        .and_then(in_range)
+    i64::try_from(time_us).map_err(|_| Unfit::OutOfRange).and_then(in_range)
 }
 
 /// The bounds are whole, and below 2^53, so a float tells on which side a whole number is.
@@ -104,11 +98,7 @@ fn unit_of(magnitude: f64) -> EpochUnit {
 }
 
 fn in_range(time_us: i64) -> Result<i64, Unfit> {
-    if RANGE_US.contains(&time_us) {
-        Ok(time_us)
-    } else {
-        Err(Unfit::OutOfRange)
-    }
+    if RANGE_US.contains(&time_us) { Ok(time_us) } else { Err(Unfit::OutOfRange) }
 }
 
 /// `YYYY-MM-DD`, then nothing or a time; the caller has seen ten bytes and both dashes.
@@ -176,10 +166,7 @@ fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
 /// The offset from UTC in seconds: nothing, `Z`, `UTC`, or `+hh`, `+hhmm`, `+hh:mm`,
 /// all after a space too.
 fn offset(text: &[u8]) -> Option<i64> {
-    let text = text
-        .strip_prefix(b" ")
-        .filter(|rest| !rest.is_empty())
-        .unwrap_or(text);
+    let text = text.strip_prefix(b" ").filter(|rest| !rest.is_empty()).unwrap_or(text);
     let (sign, digits) = match text.split_first() {
         None => return Some(0),
         Some((b'Z' | b'z', [])) => return Some(0),

@@ -120,9 +120,7 @@ pub(super) fn from_text(
             primitives::<Decimal128Type>(text, to, report, |text| decimal(text, *precision, *scale))
         }
         other => {
-            return Err(ArrowError::NotYetImplemented(format!(
-                "a source column of type {other}"
-            )));
+            return Err(ArrowError::NotYetImplemented(format!("a source column of type {other}")));
         }
     })
 }
@@ -181,20 +179,12 @@ fn integer<T: TryFrom<i64>>(text: &str) -> Result<T, Unfit> {
 #[inline]
 fn float64(text: &str) -> Result<f64, Unfit> {
     let value: f64 = text.parse().map_err(|_| Unfit::Malformed)?;
-    if value.is_infinite() && has_digit(text) {
-        Err(Unfit::OutOfRange)
-    } else {
-        Ok(value)
-    }
+    if value.is_infinite() && has_digit(text) { Err(Unfit::OutOfRange) } else { Ok(value) }
 }
 
 fn float32(text: &str) -> Result<f32, Unfit> {
     let value: f32 = text.parse().map_err(|_| Unfit::Malformed)?;
-    if value.is_infinite() && has_digit(text) {
-        Err(Unfit::OutOfRange)
-    } else {
-        Ok(value)
-    }
+    if value.is_infinite() && has_digit(text) { Err(Unfit::OutOfRange) } else { Ok(value) }
 }
 
 /// Tells a number that overflowed from an infinity that was written as such.
@@ -205,14 +195,8 @@ fn has_digit(text: &str) -> bool {
 fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, Unfit> {
     let number = parse_number(text.as_bytes()).ok_or(Unfit::Malformed)?;
     let value = number.scaled(i32::from(scale), Rounding::HalfAway)?;
-    let limit = 10_u128
-        .checked_pow(u32::from(precision))
-        .ok_or(Unfit::OutOfRange)?;
-    if value.unsigned_abs() < limit {
-        Ok(value)
-    } else {
-        Err(Unfit::OutOfRange)
-    }
+    let limit = 10_u128.checked_pow(u32::from(precision)).ok_or(Unfit::OutOfRange)?;
+    if value.unsigned_abs() < limit { Ok(value) } else { Err(Unfit::OutOfRange) }
 }
 
 #[cfg(test)]
@@ -226,16 +210,10 @@ mod tests {
         assert_eq!(integer::<i32>("1.2e1"), Ok(12));
         assert_eq!(integer::<i64>("9223372036854775807"), Ok(i64::MAX));
         assert_eq!(integer::<i64>("-9223372036854775808"), Ok(i64::MIN));
-        assert_eq!(
-            integer::<i64>("9007199254740993.0"),
-            Ok(9_007_199_254_740_993)
-        );
+        assert_eq!(integer::<i64>("9007199254740993.0"), Ok(9_007_199_254_740_993));
         assert_eq!(integer::<i32>("12.5"), Err(Unfit::Fraction));
         assert_eq!(integer::<i8>("128"), Err(Unfit::OutOfRange));
-        assert_eq!(
-            integer::<i64>("9223372036854775808"),
-            Err(Unfit::OutOfRange)
-        );
+        assert_eq!(integer::<i64>("9223372036854775808"), Err(Unfit::OutOfRange));
         for text in ["", " 12", "12 ", "true", "0x1"] {
             assert_eq!(integer::<i32>(text), Err(Unfit::Malformed), "{text:?}");
         }
@@ -261,10 +239,7 @@ mod tests {
 
     #[test]
     fn messages_name_value_and_type_and_are_short() {
-        assert_eq!(
-            Unfit::Malformed.message("x", &DataType::Int32),
-            "\"x\" is not INT"
-        );
+        assert_eq!(Unfit::Malformed.message("x", &DataType::Int32), "\"x\" is not INT");
         assert!(shown(&"é".repeat(1000)).len() < 200);
     }
 }

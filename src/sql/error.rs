@@ -56,7 +56,9 @@ pub fn planner_message(error: &DataFusionError) -> String {
             planner_message(inner)
         }
         DataFusionError::Shared(inner) => planner_message(inner),
-        DataFusionError::Plan(message) | DataFusionError::NotImplemented(message) => message.clone(),
+        DataFusionError::Plan(message) | DataFusionError::NotImplemented(message) => {
+            message.clone()
+        }
         DataFusionError::SchemaError(inner, _) => schema_message(inner),
         DataFusionError::Collection(errors) => {
             errors.first().map(planner_message).unwrap_or_default()

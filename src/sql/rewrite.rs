@@ -11,8 +11,8 @@ use datafusion::sql::sqlparser::ast::{
     VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 /// Drops `TABLE` before a name where an argument begins.
@@ -79,9 +79,7 @@ fn is_window(name: &ObjectName) -> bool {
 
 /// The table is the argument `DATA`, or the first.
 fn query_first_argument(args: &mut [FunctionArg]) {
-    let is_data = |arg: &FunctionArg| {
-        matches!(arg, FunctionArg::Named { name, .. } if name.value.eq_ignore_ascii_case("data"))
-    };
+    let is_data = |arg: &FunctionArg| matches!(arg, FunctionArg::Named { name, .. } if name.value.eq_ignore_ascii_case("data"));
     let at = args.iter().position(is_data).unwrap_or(0);
     if args.is_empty() {
         return;

@@ -84,7 +84,11 @@ fn job_statement(line: u64, statement: Statement) -> Result<JobStatement, SqlErr
             let name = single_name(&view.name).ok_or_else(|| {
                 refuse(format!("\"{}\": a view has a name without dots", view.name))
             })?;
-            Ok(JobStatement { line, kind: StatementKind::View { name, columns }, query: view.query })
+            Ok(JobStatement {
+                line,
+                kind: StatementKind::View { name, columns },
+                query: view.query,
+            })
         }
         Statement::Insert(insert) => {
             let TableObject::TableName(table) = &insert.table else {
@@ -97,7 +101,9 @@ fn job_statement(line: u64, statement: Statement) -> Result<JobStatement, SqlErr
                 return Err(refuse(what.to_owned()));
             }
             match insert.source {
-                Some(query) => Ok(JobStatement { line, kind: StatementKind::Insert { sink }, query }),
+                Some(query) => {
+                    Ok(JobStatement { line, kind: StatementKind::Insert { sink }, query })
+                }
                 None => Err(refuse("INSERT INTO needs a SELECT".to_owned())),
             }
         }

@@ -45,7 +45,11 @@ impl WindowNode {
     pub fn try_new(input: LogicalPlan, time: Column, shape: WindowShape) -> Result<Self> {
         let field = input.schema().field_from_column(&time)?;
         if !matches!(field.data_type(), DataType::Timestamp(_, _)) {
-            return plan_err!("{} is {}, not a timestamp; windows need one", time, field.data_type());
+            return plan_err!(
+                "{} is {}, not a timestamp; windows need one",
+                time,
+                field.data_type()
+            );
         }
         let mut fields: Vec<_> = input
             .schema()
@@ -58,7 +62,8 @@ impl WindowNode {
             }
             fields.push((None, Arc::new(Field::new(name, time_type(), false))));
         }
-        let schema = DFSchema::new_with_metadata(fields, input.schema().inner().metadata().clone())?;
+        let schema =
+            DFSchema::new_with_metadata(fields, input.schema().inner().metadata().clone())?;
         Ok(Self { input, time, shape, schema: Arc::new(schema) })
     }
 }

@@ -106,9 +106,10 @@ pub fn read_run(
             .map(|(at, _)| at)
             .collect();
         let rows = builder.with_row_groups(groups).build()?;
-        Ok::<_, DataFusionError>(rows
-            .map_err(DataFusionError::from)
-            .and_then(move |batch| futures::future::ready(view.apply(&state, batch))))
+        Ok::<_, DataFusionError>(
+            rows.map_err(DataFusionError::from)
+                .and_then(move |batch| futures::future::ready(view.apply(&state, batch))),
+        )
     };
     futures::stream::once(opened).try_flatten().boxed()
 }

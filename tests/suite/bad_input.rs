@@ -9,8 +9,8 @@ use flate2::write::GzEncoder;
 use insta::assert_snapshot;
 use tempfile::TempDir;
 
-use super::harness::scratch;
 use super::binary::{files_below, tidegauge};
+use super::harness::scratch;
 
 const JOB: &str = "name: minutes
 sources:

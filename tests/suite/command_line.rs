@@ -3,8 +3,8 @@
 use insta::assert_snapshot;
 use tempfile::TempDir;
 
-use super::harness::scratch;
 use super::binary::{repository, tidegauge};
+use super::harness::scratch;
 
 const JOB: &str = "name: minutes
 sources:
@@ -163,9 +163,8 @@ fn cases_that_cannot_be_read_are_bad_arguments() {
 #[test]
 fn bad_jobs_and_arguments_end_with_2_and_failures_with_1() {
     let folder = repository_of_one();
-    let code = |arguments: &[&str], env: &[(&str, &str)]| {
-        tidegauge(folder.path(), arguments, env).code
-    };
+    let code =
+        |arguments: &[&str], env: &[(&str, &str)]| tidegauge(folder.path(), arguments, env).code;
     assert_eq!(code(&["run", "jobs/nowhere.yaml"], &[]), 2);
     assert_eq!(code(&["run"], &[]), 2);
     assert_eq!(code(&["rum", "jobs/minutes.yaml"], &[]), 2);

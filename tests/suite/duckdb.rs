@@ -4,8 +4,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::harness::scratch;
 use super::binary::{python, repository, tidegauge};
+use super::harness::scratch;
 
 /// A job of the repository over real logs.
 struct RealJob {
@@ -43,10 +43,8 @@ impl RealJob {
     /// Exit code and words of the comparison with the reference's answer over `glob`.
     fn compare(&self, folder: &TempDir, glob: &str) -> Option<(i32, String)> {
         let sink = folder.path().join("out").join(self.name).join(self.sink);
-        let compared = python(
-            "zeek_reference.py",
-            &[self.reference, glob, sink.to_str().unwrap()],
-        )?;
+        let compared =
+            python("zeek_reference.py", &[self.reference, glob, sink.to_str().unwrap()])?;
         Some((compared.code, compared.stdout + &compared.stderr))
     }
 

@@ -88,9 +88,7 @@ pub(super) fn run(job: &Path, env: &Env, arguments: &[&str]) -> Ended {
 
 /// Sends a signal, such as `TERM`.
 pub(super) fn signal(child: &Child, name: &str) {
-    let sent = Command::new("sh")
-        .args(["-c", &format!("kill -{name} {}", child.id())])
-        .status()
-        .unwrap();
+    let sent =
+        Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
     assert!(sent.success());
 }

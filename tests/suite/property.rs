@@ -53,11 +53,8 @@ fn drawn_case() -> impl Strategy<Value = Case> {
 #[test]
 fn a_stream_gives_what_the_batch_query_gives() {
     let cases = std::env::var("PROPERTY_CASES").ok().and_then(|text| text.parse().ok());
-    let config = Config {
-        cases: cases.unwrap_or(CASES),
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config =
+        Config { cases: cases.unwrap_or(CASES), failure_persistence: None, ..Config::default() };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let each = config.cases.div_ceil(u32::try_from(threads).unwrap());
     std::thread::scope(|scope| {

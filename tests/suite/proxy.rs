@@ -150,18 +150,15 @@ fn serve(mut client: TcpStream, shared: &Shared) -> std::io::Result<()> {
 }
 
 fn busy(client: &mut TcpStream) -> std::io::Result<()> {
-    client.write_all(
-        b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-    )
+    client.write_all(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 }
 
 fn is_closed(client: &mut TcpStream) -> bool {
     match client.read(&mut [0; 1]) {
         Ok(read) => read == 0,
-        Err(error) => !matches!(
-            error.kind(),
-            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-        ),
+        Err(error) => {
+            !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+        }
     }
 }
 

@@ -81,8 +81,7 @@ impl Storm {
     pub(super) async fn s3(server: &S3Server, prefix: &str, files: u32, rows: u64) -> Self {
         let folder = scratch();
         let base = format!("s3://tide/{prefix}");
-        let storm =
-            Self::new(folder, server.env(), base, server.storage(prefix), files, rows);
+        let storm = Self::new(folder, server.env(), base, server.storage(prefix), files, rows);
         for entry in std::fs::read_dir(storm.folder.path().join("in")).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();

@@ -67,17 +67,16 @@ impl TestFile {
     pub(super) fn load(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("{}: the cases cannot be read: {error}", path.display()))?;
-        let raw: RawFile = serde_yaml::from_str(&text)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
+        let raw: RawFile =
+            serde_yaml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Self { cases: raw.cases.into_iter().map(Case::from).collect() })
     }
 }
 
 impl From<RawCase> for Case {
     fn from(raw: RawCase) -> Self {
-        let lines = |rows: Vec<Row>| {
-            rows.into_iter().map(|row| Value::Object(row).to_string()).collect()
-        };
+        let lines =
+            |rows: Vec<Row>| rows.into_iter().map(|row| Value::Object(row).to_string()).collect();
         Self {
             name: raw.name,
             env: raw.env,

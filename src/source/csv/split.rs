@@ -76,16 +76,9 @@ pub(super) fn split(bytes: &[u8], end: bool, delimiter: u8, fields: &mut Vec<Fie
             match quoted(bytes, at, &mut line_breaks) {
                 Some(field) => field,
                 None if end => {
-                    let record = Record {
-                        start: 0,
-                        length: bytes.len(),
-                        content: bytes.len(),
-                        line_breaks,
-                    };
-                    return Split::Bad {
-                        record,
-                        message: "a quote is never closed",
-                    };
+                    let record =
+                        Record { start: 0, length: bytes.len(), content: bytes.len(), line_breaks };
+                    return Split::Bad { record, message: "a quote is never closed" };
                 }
                 None => return Split::Incomplete,
             }
@@ -107,12 +100,7 @@ pub(super) fn split(bytes: &[u8], end: bool, delimiter: u8, fields: &mut Vec<Fie
             _ => return after_quote(bytes, at, end, line_breaks),
         };
         line_breaks += u64::from(bytes[..line_end].ends_with(b"\n"));
-        return Split::Record(Record {
-            start: 0,
-            length: line_end,
-            content: at,
-            line_breaks,
-        });
+        return Split::Record(Record { start: 0, length: line_end, content: at, line_breaks });
     }
 }
 
@@ -135,12 +123,7 @@ fn quoted(bytes: &[u8], open: usize, line_breaks: &mut u64) -> Option<Field> {
                 at += 2;
             }
             b'"' => {
-                return Some(Field {
-                    start: open + 1,
-                    end: at,
-                    quoted: true,
-                    escaped,
-                });
+                return Some(Field { start: open + 1, end: at, quoted: true, escaped });
             }
             byte => {
                 *line_breaks += u64::from(*byte == b'\n');
@@ -162,12 +145,7 @@ fn unquoted(bytes: &[u8], start: usize, delimiter: u8) -> Field {
         }
         length += 1;
     }
-    Field {
-        start,
-        end: start + length,
-        quoted: false,
-        escaped: false,
-    }
+    Field { start, end: start + length, quoted: false, escaped: false }
 }
 
 /// A quote was closed at `at`, and something else than a delimiter follows: the line is bad.
@@ -178,14 +156,6 @@ fn after_quote(bytes: &[u8], at: usize, end: bool, line_breaks: u64) -> Split {
         None => return Split::Incomplete,
     };
     let line_breaks = line_breaks + u64::from(broken);
-    let record = Record {
-        start: 0,
-        length,
-        content: length - usize::from(broken),
-        line_breaks,
-    };
-    Split::Bad {
-        record,
-        message: "text follows a closing quote",
-    }
+    let record = Record { start: 0, length, content: length - usize::from(broken), line_breaks };
+    Split::Bad { record, message: "text follows a closing quote" }
 }

@@ -14,17 +14,12 @@ fn declared() -> SchemaRef {
         ("at", DataType::Timestamp(TimeUnit::Microsecond, None)),
     ];
     Arc::new(Schema::new(
-        columns
-            .map(|(name, data_type)| Column::new(name, data_type, true))
-            .to_vec(),
+        columns.map(|(name, data_type)| Column::new(name, data_type, true)).to_vec(),
     ))
 }
 
 fn decoder(delimiter: u8, null: Option<&str>) -> CsvDecoder {
-    let options = CsvOptions {
-        delimiter,
-        null: null.map(str::to_owned),
-    };
+    let options = CsvOptions { delimiter, null: null.map(str::to_owned) };
     CsvDecoder::new("t.csv", declared(), &[0, 1], options, None, 8192).unwrap()
 }
 
@@ -49,11 +44,7 @@ fn drain(decoder: &mut CsvDecoder, text: &[u8], cuts: &[usize]) -> SourceResult<
         }
     }
     let batch = datafusion::arrow::compute::concat_batches(&decoder.schema, &batches).unwrap();
-    Ok(Decoded {
-        batch,
-        rejects,
-        consumed: start,
-    })
+    Ok(Decoded { batch, rejects, consumed: start })
 }
 
 fn names(decoded: &Decoded) -> Vec<Option<&str>> {
@@ -64,10 +55,7 @@ fn names(decoded: &Decoded) -> Vec<Option<&str>> {
 fn columns_are_found_by_name() {
     let decoded = decode("extra,name,id\nx,a,1\ny,b,2\n");
     assert_eq!(names(&decoded), [Some("a"), Some("b")]);
-    assert_eq!(
-        decoded.batch.column(0).as_primitive::<Int32Type>().values(),
-        &[1, 2]
-    );
+    assert_eq!(decoded.batch.column(0).as_primitive::<Int32Type>().values(), &[1, 2]);
 }
 
 #[test]
@@ -81,12 +69,8 @@ fn nothing_is_null_and_quoted_nothing_is_empty_text() {
     let decoded = decode("id,name\n1,\n2,\"\"\n3,NA\n,x\n");
     assert_eq!(names(&decoded), [None, Some(""), Some("NA"), Some("x")]);
     assert!(decoded.batch.column(0).is_null(3));
-    let decoded = drain(
-        &mut decoder(b';', Some("NA")),
-        b"id;name\n1;NA\n2;\"NA\"\nNA;\n",
-        &[],
-    )
-    .unwrap();
+    let decoded =
+        drain(&mut decoder(b';', Some("NA")), b"id;name\n1;NA\n2;\"NA\"\nNA;\n", &[]).unwrap();
     assert_eq!(names(&decoded), [None, Some("NA"), None]);
     assert!(decoded.batch.column(0).is_null(2));
 }
@@ -95,10 +79,7 @@ fn nothing_is_null_and_quoted_nothing_is_empty_text() {
 fn quotes_hold_delimiters_line_breaks_and_quotes() {
     let decoded = decode("id,name\r\n1,\"a,\"\"b\"\"\r\nc\"\r\n2,5\"\r\n\r\nx,y\r\n");
     assert_eq!(names(&decoded), [Some("a,\"b\"\r\nc"), Some("5\"")]);
-    assert_eq!(
-        (decoded.rejects[0].line, decoded.rejects[0].field.as_deref()),
-        (6, Some("id"))
-    );
+    assert_eq!((decoded.rejects[0].line, decoded.rejects[0].field.as_deref()), (6, Some("id")));
     assert_eq!(decoded.rejects[0].raw, b"x,y");
 }
 
@@ -107,11 +88,7 @@ fn bad_records_are_rejected_by_line() {
     let text = "id,name\n1,a,b\n2\n3,\"a\"b\n4,ok\n5.5,x\n6,\"open\n";
     let decoded = decode(text);
     assert_eq!(names(&decoded), [Some("ok")]);
-    let rejects: Vec<_> = decoded
-        .rejects
-        .iter()
-        .map(|r| (r.line, r.message.as_str()))
-        .collect();
+    let rejects: Vec<_> = decoded.rejects.iter().map(|r| (r.line, r.message.as_str())).collect();
     assert_eq!(
         rejects,
         [
@@ -122,10 +99,7 @@ fn bad_records_are_rejected_by_line() {
             (7, "a quote is never closed"),
         ]
     );
-    assert_eq!(
-        decoded.rejects[2].byte_offset,
-        text.find("3,").unwrap() as u64
-    );
+    assert_eq!(decoded.rejects[2].byte_offset, text.find("3,").unwrap() as u64);
     let decoded = drain(&mut decoder(b',', None), b"id,name\n1,\xff\n2,b", &[]).unwrap();
     assert_eq!(
         (names(&decoded), decoded.rejects[0].message.as_str()),
@@ -136,29 +110,17 @@ fn bad_records_are_rejected_by_line() {
 #[test]
 fn a_header_that_cannot_be_right_is_an_error() {
     for (text, says) in [
-        (
-            "id,name,id\n",
-            "t.csv: line 1: the header has two columns \"id\"",
-        ),
-        (
-            "\n1;2\n",
-            "t.csv: line 2: the header has none of the declared columns; it has 1;2",
-        ),
+        ("id,name,id\n", "t.csv: line 1: the header has two columns \"id\""),
+        ("\n1;2\n", "t.csv: line 2: the header has none of the declared columns; it has 1;2"),
         ("id,\"name\n", "a quote is never closed"),
     ] {
-        let error = drain(&mut decoder(b',', None), text.as_bytes(), &[])
-            .unwrap_err()
-            .to_string();
+        let error = drain(&mut decoder(b',', None), text.as_bytes(), &[]).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
     assert!(
         CsvDecoder::new(
             "t.csv",
-            Arc::new(Schema::new(vec![Column::new(
-                "s",
-                DataType::Struct(Fields::empty()),
-                true
-            )])),
+            Arc::new(Schema::new(vec![Column::new("s", DataType::Struct(Fields::empty()), true)])),
             &[0],
             CsvOptions::default(),
             None,
@@ -172,10 +134,7 @@ fn a_header_that_cannot_be_right_is_an_error() {
 fn files_without_rows_have_none() {
     for text in ["", "\n", "id,name", "id,name\n\n", "\u{feff}"] {
         assert_eq!(
-            drain(&mut decoder(b',', None), text.as_bytes(), &[])
-                .unwrap()
-                .batch
-                .num_rows(),
+            drain(&mut decoder(b',', None), text.as_bytes(), &[]).unwrap().batch.num_rows(),
             0,
             "{text:?}"
         );

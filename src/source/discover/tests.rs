@@ -39,24 +39,12 @@ fn folder(name: &str) -> (tempfile::TempDir, String) {
 async fn a_folder_is_listed_with_all_below_it_in_order_of_names() {
     // The rule of `_` and `.` is for what is below the location, not for the location.
     let (_guard, root) = folder("_my data");
-    for location in [
-        root.clone(),
-        format!("{root}/"),
-        format!("file://{}", root.replace(' ', "%20")),
-    ] {
+    for location in
+        [root.clone(), format!("{root}/"), format!("file://{}", root.replace(' ', "%20"))]
+    {
         let names = names(&location, DiscoveryOrder::Name).await.unwrap();
-        let expected = [
-            "a/1.json",
-            "a/2.json.gz",
-            "a/deep/3.json",
-            "b.json",
-            "empty.json",
-        ];
-        assert_eq!(
-            names,
-            expected.map(|name| format!("{}/{name}", root)),
-            "{location}"
-        );
+        let expected = ["a/1.json", "a/2.json.gz", "a/deep/3.json", "b.json", "empty.json"];
+        assert_eq!(names, expected.map(|name| format!("{}/{name}", root)), "{location}");
     }
 }
 
@@ -66,21 +54,14 @@ async fn globs_match_within_a_name_unless_doubled() {
     for (pattern, expected) in [
         ("*.json", &["b.json", "empty.json"][..]),
         ("a/?.json", &["a/1.json"]),
-        (
-            "**/*.json",
-            &["a/1.json", "a/deep/3.json", "b.json", "empty.json"],
-        ),
+        ("**/*.json", &["a/1.json", "a/deep/3.json", "b.json", "empty.json"]),
         ("a/[1-2].*", &["a/1.json", "a/2.json.gz"]),
         ("*/*.xml", &[]),
     ] {
-        let found = names(&format!("{root}/{pattern}"), DiscoveryOrder::Name)
-            .await
-            .unwrap();
+        let found = names(&format!("{root}/{pattern}"), DiscoveryOrder::Name).await.unwrap();
         // What is displayed begins with the root, and the root reaches to the pattern.
-        let found: Vec<_> = found
-            .iter()
-            .map(|name| name.strip_prefix(&format!("{root}/")).unwrap())
-            .collect();
+        let found: Vec<_> =
+            found.iter().map(|name| name.strip_prefix(&format!("{root}/")).unwrap()).collect();
         assert_eq!(found, expected, "{pattern}");
     }
 }
@@ -89,13 +70,8 @@ async fn globs_match_within_a_name_unless_doubled() {
 async fn one_file_is_itself_and_has_its_size_and_version() {
     let (_guard, root) = folder("data");
     let location = split_location(&format!("{root}/a/_x.json")).unwrap();
-    let found = discover(&LocalFileSystem::new(), &location, DiscoveryOrder::Name)
-        .await
-        .unwrap();
-    assert_eq!(
-        (found.len(), found[0].size, &found[0].display),
-        (1, 2, &location.text)
-    );
+    let found = discover(&LocalFileSystem::new(), &location, DiscoveryOrder::Name).await.unwrap();
+    assert_eq!((found.len(), found[0].size, &found[0].display), (1, 2, &location.text));
     assert!(found[0].etag.is_some());
 }
 
@@ -121,10 +97,7 @@ async fn what_does_not_exist_is_named() {
 async fn files_can_be_ordered_by_their_last_change() {
     let (_guard, root) = folder("data");
     let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
-    let file = std::fs::File::options()
-        .write(true)
-        .open(format!("{root}/empty.json"))
-        .unwrap();
+    let file = std::fs::File::options().write(true).open(format!("{root}/empty.json")).unwrap();
     file.set_modified(old).unwrap();
     let found = names(&root, DiscoveryOrder::Modified).await.unwrap();
     assert_eq!((found.len(), &found[0]), (5, &format!("{root}/empty.json")));
@@ -133,38 +106,17 @@ async fn files_can_be_ordered_by_their_last_change() {
 #[tokio::test]
 async fn buckets_are_listed_by_prefix_glob_or_key() {
     let store = InMemory::new();
-    for file in [
-        "logs/a.json",
-        "logs/b/c.json",
-        "logs/_x.json",
-        "logs2/d.json",
-    ] {
-        store
-            .put(&Path::from(file), PutPayload::from("{}"))
-            .await
-            .unwrap();
+    for file in ["logs/a.json", "logs/b/c.json", "logs/_x.json", "logs2/d.json"] {
+        store.put(&Path::from(file), PutPayload::from("{}")).await.unwrap();
     }
     for (location, expected) in [
         (
             "s3://bkt",
-            &[
-                "s3://bkt/logs/a.json",
-                "s3://bkt/logs/b/c.json",
-                "s3://bkt/logs2/d.json",
-            ][..],
+            &["s3://bkt/logs/a.json", "s3://bkt/logs/b/c.json", "s3://bkt/logs2/d.json"][..],
         ),
-        (
-            "s3://bkt/logs",
-            &["s3://bkt/logs/a.json", "s3://bkt/logs/b/c.json"],
-        ),
-        (
-            "s3://bkt/logs/",
-            &["s3://bkt/logs/a.json", "s3://bkt/logs/b/c.json"],
-        ),
-        (
-            "s3://bkt/*/*.json",
-            &["s3://bkt/logs/a.json", "s3://bkt/logs2/d.json"],
-        ),
+        ("s3://bkt/logs", &["s3://bkt/logs/a.json", "s3://bkt/logs/b/c.json"]),
+        ("s3://bkt/logs/", &["s3://bkt/logs/a.json", "s3://bkt/logs/b/c.json"]),
+        ("s3://bkt/*/*.json", &["s3://bkt/logs/a.json", "s3://bkt/logs2/d.json"]),
         ("s3://bkt/logs/a.json", &["s3://bkt/logs/a.json"]),
         ("s3://bkt/none/", &[]),
     ] {
@@ -172,10 +124,7 @@ async fn buckets_are_listed_by_prefix_glob_or_key() {
             .await
             .unwrap();
         assert_eq!(
-            found
-                .iter()
-                .map(|file| file.display.as_str())
-                .collect::<Vec<_>>(),
+            found.iter().map(|file| file.display.as_str()).collect::<Vec<_>>(),
             expected,
             "{location}"
         );

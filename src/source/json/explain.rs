@@ -25,10 +25,7 @@ pub(super) struct Fault {
 impl Fault {
     /// A fault of the whole line.
     pub(super) fn line(message: impl Into<String>) -> Self {
-        Self {
-            field: None,
-            message: message.into(),
-        }
+        Self { field: None, message: message.into() }
     }
 }
 
@@ -70,10 +67,7 @@ pub(super) fn structural(error: &ArrowError, line: &[u8], schema: &Schema) -> Fa
         }
         (_, _) => {
             let field = (!path.is_empty()).then(|| path.join("."));
-            Fault {
-                field,
-                message: strict_error(line).unwrap_or_else(|| rest.to_owned()),
-            }
+            Fault { field, message: strict_error(line).unwrap_or_else(|| rest.to_owned()) }
         }
     }
 }
@@ -101,9 +95,8 @@ fn bare(error: &ArrowError) -> String {
 /// Takes the names off `whilst decoding field 'a': whilst decoding field 'b': message`.
 fn field_path(mut text: &str) -> (Vec<&str>, &str) {
     let mut path = Vec::new();
-    while let Some((name, rest)) = text
-        .strip_prefix("whilst decoding field '")
-        .and_then(|rest| rest.split_once("': "))
+    while let Some((name, rest)) =
+        text.strip_prefix("whilst decoding field '").and_then(|rest| rest.split_once("': "))
     {
         path.push(name);
         text = rest;

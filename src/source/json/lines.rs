@@ -18,10 +18,7 @@ pub(super) struct Position {
 
 impl Default for Position {
     fn default() -> Self {
-        Self {
-            byte_offset: 0,
-            line: 1,
-        }
+        Self { byte_offset: 0, line: 1 }
     }
 }
 
@@ -71,16 +68,9 @@ pub(super) struct Scan {
 
 /// Finds at most `lines_max` lines that are not blank; `first` if the file begins here.
 pub(super) fn scan(block: &[u8], end: bool, first: bool, lines_max: usize) -> Scan {
-    let mut scan = Scan {
-        lines: Vec::new(),
-        consumed: 0,
-        line_breaks: 0,
-    };
-    let mut start = if first && block.starts_with(BYTE_ORDER_MARK) {
-        BYTE_ORDER_MARK.len()
-    } else {
-        0
-    };
+    let mut scan = Scan { lines: Vec::new(), consumed: 0, line_breaks: 0 };
+    let mut start =
+        if first && block.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
     while start < block.len() && scan.lines.len() < lines_max {
         let mut rest = &block[start..];
         // On a slice this cannot fail, and it looks for the byte as memchr does.
@@ -91,11 +81,7 @@ pub(super) fn scan(block: &[u8], end: bool, first: bool, lines_max: usize) -> Sc
             break;
         }
         if !line.trim_ascii_start().is_empty() {
-            scan.lines.push(Line {
-                start,
-                end: start + length,
-                number: scan.line_breaks,
-            });
+            scan.lines.push(Line { start, end: start + length, number: scan.line_breaks });
         }
         start += length;
         scan.line_breaks += u64::from(broken);

@@ -14,9 +14,7 @@ use super::*;
 const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
 fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
-    let fields = columns
-        .iter()
-        .map(|(name, data_type)| Field::new(*name, data_type.clone(), true));
+    let fields = columns.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true));
     Arc::new(Schema::new(fields.collect::<Fields>()))
 }
 
@@ -48,12 +46,7 @@ fn column(data_type: DataType, lines: &[&str]) -> Vec<String> {
 fn reject(data_type: DataType, line: impl AsRef<[u8]>) -> Reject {
     let line = line.as_ref();
     let decoded = decode(&[("a", data_type)], [b"{}\n\n", line, b"\n{}\n"].concat());
-    assert_eq!(
-        decoded.batch.num_rows(),
-        2,
-        "{:?}",
-        String::from_utf8_lossy(line)
-    );
+    assert_eq!(decoded.batch.num_rows(), 2, "{:?}", String::from_utf8_lossy(line));
     assert_eq!(decoded.rejects.len(), 1, "{decoded:?}");
     let reject = decoded.rejects[0].clone();
     assert_eq!((reject.line, reject.byte_offset), (3, 4));
@@ -81,22 +74,11 @@ fn text_is_as_written_whatever_it_is() {
 
 #[test]
 fn numbers_fit_when_nothing_is_lost() {
-    let lines = [
-        r#"{"a":12}"#,
-        r#"{"a":12.0}"#,
-        r#"{"a":"12"}"#,
-        r#"{"a":1.2e1}"#,
-    ];
+    let lines = [r#"{"a":12}"#, r#"{"a":12.0}"#, r#"{"a":"12"}"#, r#"{"a":1.2e1}"#];
     assert_eq!(column(DataType::Int32, &lines), ["12"; 4]);
+    assert_eq!(column(DataType::Float64, &[r#"{"a":12}"#, r#"{"a":"0.1"}"#]), ["12.0", "0.1"]);
     assert_eq!(
-        column(DataType::Float64, &[r#"{"a":12}"#, r#"{"a":"0.1"}"#]),
-        ["12.0", "0.1"]
-    );
-    assert_eq!(
-        column(
-            DataType::Decimal128(10, 2),
-            &[r#"{"a":12.345}"#, r#"{"a":"-1"}"#]
-        ),
+        column(DataType::Decimal128(10, 2), &[r#"{"a":12.345}"#, r#"{"a":"-1"}"#]),
         ["12.35", "-1.00"]
     );
     assert_eq!(
@@ -116,23 +98,12 @@ fn times_come_as_text_or_numbers() {
         r#"{"a":"2026-01-01"}"#,
     ];
     assert_eq!(column(TIMESTAMP, &lines), ["2026-01-01T00:00:00"; 6]);
-    assert_eq!(
-        column(DataType::Date32, &[r#"{"a":"2026-01-01"}"#]),
-        ["2026-01-01"]
-    );
-    let mut decoder = JsonDecoder::new(
-        "f",
-        schema(&[("a", TIMESTAMP)]),
-        Some(EpochUnit::Milliseconds),
-        10,
-    );
+    assert_eq!(column(DataType::Date32, &[r#"{"a":"2026-01-01"}"#]), ["2026-01-01"]);
+    let mut decoder =
+        JsonDecoder::new("f", schema(&[("a", TIMESTAMP)]), Some(EpochUnit::Milliseconds), 10);
     let decoded = decoder.decode(br#"{"a":1500}"#, true).unwrap();
     assert_eq!(
-        decoded
-            .batch
-            .column(0)
-            .as_primitive::<TimestampMicrosecondType>()
-            .value(0),
+        decoded.batch.column(0).as_primitive::<TimestampMicrosecondType>().value(0),
         1_500_000
     );
 }
@@ -140,42 +111,18 @@ fn times_come_as_text_or_numbers() {
 #[test]
 fn a_value_that_does_not_fit_rejects_its_row_and_says_why() {
     for (data_type, line, says) in [
-        (
-            DataType::Int32,
-            r#"{"a":12.5}"#,
-            "\"12.5\" has a fraction, which INT cannot hold",
-        ),
-        (
-            DataType::Int8,
-            r#"{"a":128}"#,
-            "\"128\" is out of the range of TINYINT",
-        ),
-        (
-            DataType::Int64,
-            r#"{"a":9223372036854775808}"#,
-            "out of the range of BIGINT",
-        ),
+        (DataType::Int32, r#"{"a":12.5}"#, "\"12.5\" has a fraction, which INT cannot hold"),
+        (DataType::Int8, r#"{"a":128}"#, "\"128\" is out of the range of TINYINT"),
+        (DataType::Int64, r#"{"a":9223372036854775808}"#, "out of the range of BIGINT"),
         (DataType::Int32, r#"{"a":" 12"}"#, "\" 12\" is not INT"),
         (DataType::Int32, r#"{"a":true}"#, "\"true\" is not INT"),
         (DataType::Int32, r#"{"a":""}"#, "\"\" is not INT"),
         (DataType::Boolean, r#"{"a":1}"#, "\"1\" is not BOOLEAN"),
-        (
-            DataType::Float64,
-            r#"{"a":1e999}"#,
-            "out of the range of DOUBLE",
-        ),
-        (
-            TIMESTAMP,
-            r#"{"a":"yesterday"}"#,
-            "\"yesterday\" is not TIMESTAMP",
-        ),
+        (DataType::Float64, r#"{"a":1e999}"#, "out of the range of DOUBLE"),
+        (TIMESTAMP, r#"{"a":"yesterday"}"#, "\"yesterday\" is not TIMESTAMP"),
         (DataType::Utf8View, r#"{"a":{"b":1}}"#, "is not VARCHAR"),
         (DataType::Int32, r#"{"a":[1]}"#, "is not INT"),
-        (
-            structs(&[("b", DataType::Int32)]),
-            r#"{"a":7}"#,
-            "\"7\" is not STRUCT",
-        ),
+        (structs(&[("b", DataType::Int32)]), r#"{"a":7}"#, "\"7\" is not STRUCT"),
     ] {
         let reject = reject(data_type, line);
         assert!(reject.message.contains(says), "{}", reject.message);
@@ -213,22 +160,9 @@ fn a_line_that_is_not_one_object_is_a_reject() {
 
 #[test]
 fn an_object_over_two_lines_is_two_rejects_even_beside_a_line_with_two() {
-    let decoded = decode(
-        &[("a", DataType::Int32)],
-        "{\"a\":1,\n\"b\":2} {\"a\":3}\n{\"a\":4}\n",
-    );
-    assert_eq!(
-        decoded
-            .rejects
-            .iter()
-            .map(|reject| reject.line)
-            .collect::<Vec<_>>(),
-        [1, 2]
-    );
-    assert_eq!(
-        decoded.batch.column(0).as_primitive::<Int32Type>().values(),
-        &[4]
-    );
+    let decoded = decode(&[("a", DataType::Int32)], "{\"a\":1,\n\"b\":2} {\"a\":3}\n{\"a\":4}\n");
+    assert_eq!(decoded.rejects.iter().map(|reject| reject.line).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(decoded.batch.column(0).as_primitive::<Int32Type>().values(), &[4]);
 }
 
 #[test]
@@ -242,24 +176,15 @@ fn a_number_that_is_the_whole_last_line_is_a_reject() {
 #[test]
 fn keys_match_exactly_dots_included_and_the_last_of_two_counts() {
     let columns = [("id.orig_h", DataType::Utf8View), ("A", DataType::Int32)];
-    let decoded = decode(
-        &columns,
-        r#"{"id.orig_h":"h","id":{"orig_h":"no"},"a":1,"A":2,"A":3}"#,
-    );
+    let decoded = decode(&columns, r#"{"id.orig_h":"h","id":{"orig_h":"no"},"a":1,"A":2,"A":3}"#);
     assert_eq!(decoded.batch.column(0).as_string_view().value(0), "h");
-    assert_eq!(
-        decoded.batch.column(1).as_primitive::<Int32Type>().value(0),
-        3
-    );
+    assert_eq!(decoded.batch.column(1).as_primitive::<Int32Type>().value(0), 3);
 }
 
 #[test]
 fn nested_objects_are_structs_and_a_fault_in_them_has_a_dotted_name() {
     let item = Arc::new(Field::new("item", DataType::Int32, true));
-    let alert = structs(&[
-        ("severity", DataType::Int32),
-        ("tags", DataType::List(item)),
-    ]);
+    let alert = structs(&[("severity", DataType::Int32), ("tags", DataType::List(item))]);
     let decoded = decode(
         &[("alert", alert)],
         r#"{"alert":{"severity":"3","tags":[1,"2"],"more":{}}}
@@ -273,48 +198,23 @@ fn nested_objects_are_structs_and_a_fault_in_them_has_a_dotted_name() {
     let shown = pretty_format_batches(&[decoded.batch]).unwrap().to_string();
     assert!(shown.contains("{severity: 3, tags: [1, 2]}"), "{shown}");
     assert!(shown.contains("{severity: , tags: []}"), "{shown}");
-    let faults: Vec<_> = decoded
-        .rejects
-        .iter()
-        .map(|r| (r.line, r.field.as_deref().unwrap_or("")))
-        .collect();
+    let faults: Vec<_> =
+        decoded.rejects.iter().map(|r| (r.line, r.field.as_deref().unwrap_or(""))).collect();
     assert_eq!(
         faults,
-        [
-            (3, "alert.severity"),
-            (4, "alert.tags"),
-            (5, "alert.tags"),
-            (6, "alert.severity")
-        ]
+        [(3, "alert.severity"), (4, "alert.tags"), (5, "alert.tags"), (6, "alert.severity")]
     );
-    assert_eq!(
-        decoded.rejects[3].message,
-        "\"{x: 1}\" is not INT".replace("x:", "\\\"x\\\":")
-    );
+    assert_eq!(decoded.rejects[3].message, "\"{x: 1}\" is not INT".replace("x:", "\\\"x\\\":"));
 }
 
 #[test]
 fn marks_line_ends_and_blank_lines_are_no_rows() {
     let text = b"\xEF\xBB\xBF\r\n  \n{\"a\":1}\r\n\n{\"a\":2}\r\nx\r\n{\"a\":3}";
     let decoded = decode(&[("a", DataType::Int32)], text);
-    assert_eq!(
-        decoded.batch.column(0).as_primitive::<Int32Type>().values(),
-        &[1, 2, 3]
-    );
-    assert_eq!(
-        (decoded.rejects[0].line, &decoded.rejects[0].raw[..]),
-        (6, &b"x"[..])
-    );
-    assert_eq!(
-        decode(&[("a", DataType::Int32)], b"\xEF\xBB\xBF")
-            .batch
-            .num_rows(),
-        0
-    );
-    assert_eq!(
-        decode(&[("a", DataType::Int32)], b"\n \n").batch.num_rows(),
-        0
-    );
+    assert_eq!(decoded.batch.column(0).as_primitive::<Int32Type>().values(), &[1, 2, 3]);
+    assert_eq!((decoded.rejects[0].line, &decoded.rejects[0].raw[..]), (6, &b"x"[..]));
+    assert_eq!(decode(&[("a", DataType::Int32)], b"\xEF\xBB\xBF").batch.num_rows(), 0);
+    assert_eq!(decode(&[("a", DataType::Int32)], b"\n \n").batch.num_rows(), 0);
 }
 
 #[test]
@@ -326,22 +226,10 @@ fn rows_are_counted_when_no_column_is_wanted() {
 #[test]
 fn deep_nesting_is_a_reject_and_not_a_stack_overflow() {
     let deep = format!("{{\"a\":{}", "[".repeat(1_000_000));
-    assert!(
-        reject(DataType::Int32, &deep)
-            .message
-            .contains("nested deeper")
-    );
+    assert!(reject(DataType::Int32, &deep).message.contains("nested deeper"));
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(1000), "]".repeat(1000));
-    assert!(
-        reject(DataType::Int32, &deep)
-            .message
-            .contains("is not INT")
-    );
-    let wide = format!(
-        "{{\"b\":[{}[]],\"s\":\"{}\\\"\"}}",
-        "[],".repeat(2000),
-        "[".repeat(3000)
-    );
+    assert!(reject(DataType::Int32, &deep).message.contains("is not INT"));
+    let wide = format!("{{\"b\":[{}[]],\"s\":\"{}\\\"\"}}", "[],".repeat(2000), "[".repeat(3000));
     assert_eq!(column(DataType::Int32, &[&wide]), ["NULL"]);
 }
 

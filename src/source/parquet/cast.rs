@@ -53,11 +53,7 @@ pub(super) fn check(from: &DataType, to: &DataType, path: &str) -> Result<(), Wr
     if fits {
         Ok(())
     } else {
-        Err(WrongType {
-            field: path.to_owned(),
-            from: from.clone(),
-            to: to.clone(),
-        })
+        Err(WrongType { field: path.to_owned(), from: from.clone(), to: to.clone() })
     }
 }
 
@@ -70,10 +66,8 @@ fn scalar_fits(from: &DataType, to: &DataType) -> bool {
         (_, Utf8View) => is_text(from) || is_bytes(from),
         (_, Date32) => matches!(from, Date32 | Date64) || is_text(from),
         (_, Timestamp(..)) => {
-            matches!(
-                from,
-                Timestamp(..) | Date32 | Date64 | DataType::Float32 | DataType::Float64
-            ) || is_text(from)
+            matches!(from, Timestamp(..) | Date32 | Date64 | DataType::Float32 | DataType::Float64)
+                || is_text(from)
                 || from.is_integer()
         }
         (_, Decimal128(..)) => from.is_integer() || from.is_decimal(),
@@ -84,18 +78,12 @@ fn scalar_fits(from: &DataType, to: &DataType) -> bool {
 }
 
 fn is_text(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 /// Old writers leave text without its annotation.
 fn is_bytes(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView
-    )
+    matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
 }
 
 /// Casts a column that [`check`] has let through.
@@ -117,30 +105,17 @@ pub(super) fn leaf(
         (from, DataType::Timestamp(..)) if from.is_integer() => {
             let numbers = reported(array, &DataType::Int64, report)?;
             let numbers = numbers.as_primitive::<Int64Type>();
-            Ok(Arc::new(times(
-                numbers,
-                |value| from_integer(value, unit),
-                report,
-            )))
+            Ok(Arc::new(times(numbers, |value| from_integer(value, unit), report)))
         }
         (from, DataType::Timestamp(..)) if from.is_floating() => {
             let numbers = cast(array, &DataType::Float64)?;
             let numbers = numbers.as_primitive::<Float64Type>();
-            Ok(Arc::new(times(
-                numbers,
-                |value| from_float(value, unit),
-                report,
-            )))
+            Ok(Arc::new(times(numbers, |value| from_float(value, unit), report)))
         }
         // Lists of another layout are cast as a whole; what does not fit fails the file.
-        (_, DataType::List(_)) => cast_with_options(
-            array,
-            to,
-            &CastOptions {
-                safe: false,
-                ..CastOptions::default()
-            },
-        ),
+        (_, DataType::List(_)) => {
+            cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })
+        }
         _ => reported(array, to, report),
     }
 }
@@ -150,10 +125,7 @@ fn reported(array: &ArrayRef, to: &DataType, report: Report<'_>) -> Result<Array
     let result = cast(array, to)?;
     if result.null_count() > array.null_count() {
         for row in (0..array.len()).filter(|row| array.is_valid(*row) && result.is_null(*row)) {
-            report(
-                row,
-                Unfit::OutOfRange.message(&array_value_to_string(array, row)?, to),
-            );
+            report(row, Unfit::OutOfRange.message(&array_value_to_string(array, row)?, to));
         }
     }
     Ok(result)
@@ -163,23 +135,19 @@ fn microseconds(array: &ArrayRef, from: TimeUnit, report: Report<'_>) -> Timesta
     let times_of =
         |factor: i64| move |value: i64| value.checked_mul(factor).ok_or(Unfit::OutOfRange);
     match from {
-        TimeUnit::Second => times(
-            array.as_primitive::<TimestampSecondType>(),
-            times_of(1_000_000),
-            report,
-        ),
-        TimeUnit::Millisecond => times(
-            array.as_primitive::<TimestampMillisecondType>(),
-            times_of(1_000),
-            report,
-        ),
+        TimeUnit::Second => {
+            times(array.as_primitive::<TimestampSecondType>(), times_of(1_000_000), report)
+        }
+        TimeUnit::Millisecond => {
+            times(array.as_primitive::<TimestampMillisecondType>(), times_of(1_000), report)
+        }
         TimeUnit::Microsecond => array
             .as_primitive::<TimestampMicrosecondType>()
             .clone()
             .with_timezone_opt(None::<Arc<str>>),
-        TimeUnit::Nanosecond => array
-            .as_primitive::<TimestampNanosecondType>()
-            .unary(|value| value.div_euclid(1_000)),
+        TimeUnit::Nanosecond => {
+            array.as_primitive::<TimestampNanosecondType>().unary(|value| value.div_euclid(1_000))
+        }
     }
 }
 

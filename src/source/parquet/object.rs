@@ -34,15 +34,8 @@ impl ObjectReader {
     }
 
     async fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
-        let options = GetOptions {
-            range: Some(range.into()),
-            ..same_version(&self.file)
-        };
-        let result = self
-            .store
-            .get_opts(&self.file.location, options)
-            .await
-            .map_err(external)?;
+        let options = GetOptions { range: Some(range.into()), ..same_version(&self.file) };
+        let result = self.store.get_opts(&self.file.location, options).await.map_err(external)?;
         result.bytes().await.map_err(external)
     }
 }

@@ -25,9 +25,8 @@ async fn stored(
 ) -> (Arc<dyn ObjectStore>, InputFile) {
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let mut bytes = Vec::new();
-    let properties = WriterProperties::builder()
-        .set_max_row_group_row_count(Some(group_rows))
-        .build();
+    let properties =
+        WriterProperties::builder().set_max_row_group_row_count(Some(group_rows)).build();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
@@ -46,10 +45,8 @@ async fn stored(
 }
 
 fn settings(columns: &[(&str, DataType)]) -> Arc<OpenSettings> {
-    let fields: Fields = columns
-        .iter()
-        .map(|(name, kind)| Field::new(*name, kind.clone(), true))
-        .collect();
+    let fields: Fields =
+        columns.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)).collect();
     Arc::new(OpenSettings {
         projection: (0..fields.len()).collect(),
         schema: Arc::new(Schema::new(fields)),
@@ -66,41 +63,29 @@ async fn read(
     declared: &[(&str, DataType)],
 ) -> SourceResult<Vec<Decoded>> {
     let (store, file) = stored(columns, 1000).await;
-    read_file(store, &file, settings(declared))
-        .try_collect()
-        .await
+    read_file(store, &file, settings(declared)).try_collect().await
 }
 
 /// One column of a file, as the declared type, as text.
 async fn column(array: impl Array + 'static, declared: DataType) -> Vec<String> {
-    let decoded = read(vec![("c", Arc::new(array))], &[("c", declared.clone())])
-        .await
-        .unwrap();
+    let decoded = read(vec![("c", Arc::new(array))], &[("c", declared.clone())]).await.unwrap();
     assert_eq!((decoded.len(), &decoded[0].rejects), (1, &vec![]));
     let column = decoded[0].batch.column(0);
     assert_eq!(column.data_type(), &declared);
-    (0..column.len())
-        .map(|row| array_value_to_string(column, row).unwrap())
-        .collect()
+    (0..column.len()).map(|row| array_value_to_string(column, row).unwrap()).collect()
 }
 
 async fn refused(array: impl Array + 'static, declared: DataType) -> String {
-    read(vec![("c", Arc::new(array))], &[("c", declared)])
-        .await
-        .unwrap_err()
-        .to_string()
+    read(vec![("c", Arc::new(array))], &[("c", declared)]).await.unwrap_err().to_string()
 }
 
 #[tokio::test]
 async fn strings_of_every_layout_are_text() {
     let view = DataType::Utf8View;
     assert_eq!(
-        column(
-            StringArray::from(vec!["a", "long enough not to be inlined"]),
-            view.clone()
-        )
-        .await[1]
-            .len(),
+        column(StringArray::from(vec!["a", "long enough not to be inlined"]), view.clone()).await
+            [1]
+        .len(),
         29
     );
     assert_eq!(
@@ -109,10 +94,7 @@ async fn strings_of_every_layout_are_text() {
     );
     let dictionary: DictionaryArray<Int32Type> = ["a", "b", "a"].into_iter().collect();
     assert_eq!(column(dictionary, view.clone()).await, ["a", "b", "a"]);
-    assert_eq!(
-        column(BinaryArray::from(vec![&b"a"[..]]), view).await,
-        ["a"]
-    );
+    assert_eq!(column(BinaryArray::from(vec![&b"a"[..]]), view).await, ["a"]);
 }
 
 #[tokio::test]
@@ -121,34 +103,17 @@ async fn times_of_every_unit_and_zone_are_microseconds() {
     let millis = TimestampMillisecondArray::from(vec![1_767_225_600_123]).with_timezone("+02:00");
     assert_eq!(column(millis, TIMESTAMP).await, instant);
     assert_eq!(
-        column(
-            TimestampNanosecondArray::from(vec![1_767_225_600_123_000_000]),
-            TIMESTAMP
-        )
-        .await,
+        column(TimestampNanosecondArray::from(vec![1_767_225_600_123_000_000]), TIMESTAMP).await,
         instant
     );
+    assert_eq!(column(Int64Array::from(vec![1_767_225_600_123]), TIMESTAMP).await, instant);
+    assert_eq!(column(Float64Array::from(vec![1_767_225_600.123]), TIMESTAMP).await, instant);
     assert_eq!(
-        column(Int64Array::from(vec![1_767_225_600_123]), TIMESTAMP).await,
-        instant
-    );
-    assert_eq!(
-        column(Float64Array::from(vec![1_767_225_600.123]), TIMESTAMP).await,
-        instant
-    );
-    assert_eq!(
-        column(
-            StringArray::from(vec!["2026-01-01 00:00:00.123"]),
-            TIMESTAMP
-        )
-        .await,
+        column(StringArray::from(vec!["2026-01-01 00:00:00.123"]), TIMESTAMP).await,
         instant
     );
     let decoded = read(
-        vec![(
-            "c",
-            Arc::new(TimestampNanosecondArray::from(vec![-1])) as ArrayRef,
-        )],
+        vec![("c", Arc::new(TimestampNanosecondArray::from(vec![-1])) as ArrayRef)],
         &[("c", TIMESTAMP)],
     );
     assert_eq!(
@@ -163,34 +128,17 @@ async fn times_of_every_unit_and_zone_are_microseconds() {
 
 #[tokio::test]
 async fn numbers_change_their_width_and_what_does_not_fit_is_a_reject() {
-    assert_eq!(
-        column(Int64Array::from(vec![Some(7), None]), DataType::Int16).await,
-        ["7", ""]
-    );
-    assert_eq!(
-        column(Int64Array::from(vec![7]), DataType::Float64).await,
-        ["7.0"]
-    );
-    assert_eq!(
-        column(Int64Array::from(vec![7]), DataType::Decimal128(10, 2)).await,
-        ["7.00"]
-    );
+    assert_eq!(column(Int64Array::from(vec![Some(7), None]), DataType::Int16).await, ["7", ""]);
+    assert_eq!(column(Int64Array::from(vec![7]), DataType::Float64).await, ["7.0"]);
+    assert_eq!(column(Int64Array::from(vec![7]), DataType::Decimal128(10, 2)).await, ["7.00"]);
     let numbers: ArrayRef = Arc::new(Int64Array::from_iter(
         (0..2500).map(|n| Some(if n == 1200 { 1 << 40 } else { n })),
     ));
-    let decoded = read(vec![("c", numbers)], &[("c", DataType::Int32)])
-        .await
-        .unwrap();
-    assert_eq!(
-        decoded.iter().map(|d| d.batch.num_rows()).sum::<usize>(),
-        2499
-    );
+    let decoded = read(vec![("c", numbers)], &[("c", DataType::Int32)]).await.unwrap();
+    assert_eq!(decoded.iter().map(|d| d.batch.num_rows()).sum::<usize>(), 2499);
     let rejects: Vec<_> = decoded.iter().flat_map(|d| &d.rejects).collect();
     assert_eq!((rejects.len(), rejects[0].line), (1, 1201));
-    assert_eq!(
-        rejects[0].message,
-        "\"1099511627776\" is out of the range of INT"
-    );
+    assert_eq!(rejects[0].message, "\"1099511627776\" is out of the range of INT");
 }
 
 #[tokio::test]
@@ -213,11 +161,7 @@ async fn a_wrong_type_names_file_column_and_both_types() {
         Arc::new(BooleanArray::from(vec![true])) as ArrayRef,
     )]);
     let declared = DataType::Struct(Fields::from(vec![Field::new("x", DataType::Int32, true)]));
-    assert!(
-        refused(inner, declared)
-            .await
-            .starts_with("a.parquet: column c.x: is Boolean")
-    );
+    assert!(refused(inner, declared).await.starts_with("a.parquet: column c.x: is Boolean"));
 }
 
 #[tokio::test]
@@ -241,10 +185,7 @@ async fn structs_and_lists_are_rebuilt_by_name() {
     assert_eq!(column(inner, declared).await, ["{a: 1, b: x, missing: }"]);
     let list =
         ListArray::from_iter_primitive::<Int64Type, _, _>(vec![Some(vec![Some(1), None]), None]);
-    assert_eq!(
-        column(list, DataType::List(item(DataType::Int8))).await,
-        ["[1, ]", ""]
-    );
+    assert_eq!(column(list, DataType::List(item(DataType::Int8))).await, ["[1, ]", ""]);
 }
 
 #[tokio::test]
@@ -257,27 +198,17 @@ async fn columns_are_projected_missing_ones_null_and_rows_counted_without_any() 
     };
     let decoded = read(
         columns(),
-        &[
-            ("b", DataType::Utf8View),
-            ("zzz", DataType::Int32),
-            ("a", DataType::Int64),
-        ],
+        &[("b", DataType::Utf8View), ("zzz", DataType::Int32), ("a", DataType::Int64)],
     )
     .await;
     let batch = &decoded.unwrap()[0].batch;
     assert_eq!(batch.column(0).as_string_view().value(1), "y");
     assert_eq!(
-        (
-            batch.column(1).null_count(),
-            batch.column(2).as_primitive::<Int64Type>().value(1)
-        ),
+        (batch.column(1).null_count(), batch.column(2).as_primitive::<Int64Type>().value(1)),
         (2, 2)
     );
     for declared in [&[][..], &[("zzz", DataType::Int32)]] {
-        assert_eq!(
-            read(columns(), declared).await.unwrap()[0].batch.num_rows(),
-            2
-        );
+        assert_eq!(read(columns(), declared).await.unwrap()[0].batch.num_rows(), 2);
     }
 }
 
@@ -285,13 +216,7 @@ async fn columns_are_projected_missing_ones_null_and_rows_counted_without_any() 
 async fn row_groups_split_a_file_and_rows_keep_their_numbers() {
     let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..2500));
     let (store, mut file) = stored(vec![("n", numbers)], 1000).await;
-    assert_eq!(
-        parquet_row_groups(store.clone(), &file)
-            .await
-            .unwrap()
-            .len(),
-        3
-    );
+    assert_eq!(parquet_row_groups(store.clone(), &file).await.unwrap().len(), 3);
     let mut rows = Vec::new();
     let mut bad = Vec::new();
     for range in [0..1, 1..3] {
@@ -299,12 +224,7 @@ async fn row_groups_split_a_file_and_rows_keep_their_numbers() {
         let read = read_file(store.clone(), &file, settings(&[("n", DataType::Int8)]));
         let decoded: Vec<Decoded> = read.try_collect().await.unwrap();
         rows.push(decoded.iter().map(|d| d.batch.num_rows()).sum::<usize>());
-        bad.extend(
-            decoded
-                .into_iter()
-                .flat_map(|d| d.rejects)
-                .map(|reject| reject.line),
-        );
+        bad.extend(decoded.into_iter().flat_map(|d| d.rejects).map(|reject| reject.line));
     }
     assert_eq!(rows, [128, 0]);
     assert_eq!(bad, (129..=2500).collect::<Vec<u64>>());
@@ -318,29 +238,13 @@ async fn row_groups_split_a_file_and_rows_keep_their_numbers() {
 async fn files_that_are_no_parquet_or_another_version_are_named() {
     let (store, mut file) = stored(vec![("n", Arc::new(Int64Array::from(vec![1])))], 10).await;
     file.etag = Some("another".into());
-    let read: SourceResult<Vec<Decoded>> = read_file(store.clone(), &file, settings(&[]))
-        .try_collect()
-        .await;
-    assert!(
-        matches!(read, Err(SourceError::Unavailable { .. })),
-        "{read:?}"
-    );
+    let read: SourceResult<Vec<Decoded>> =
+        read_file(store.clone(), &file, settings(&[])).try_collect().await;
+    assert!(matches!(read, Err(SourceError::Unavailable { .. })), "{read:?}");
     let location = Path::from("x");
-    store
-        .put(&location, PutPayload::from("not Parquet at all"))
-        .await
-        .unwrap();
-    let file = InputFile {
-        location,
-        size: 18,
-        etag: None,
-        display: "x".into(),
-        row_groups: None,
-    };
+    store.put(&location, PutPayload::from("not Parquet at all")).await.unwrap();
+    let file = InputFile { location, size: 18, etag: None, display: "x".into(), row_groups: None };
     let read: SourceResult<Vec<Decoded>> =
         read_file(store, &file, settings(&[])).try_collect().await;
-    assert!(
-        matches!(&read, Err(SourceError::Corrupt { .. })),
-        "{read:?}"
-    );
+    assert!(matches!(&read, Err(SourceError::Corrupt { .. })), "{read:?}");
 }

@@ -27,11 +27,7 @@ fn settings(format: Format, block_bytes: usize, batch_rows: usize) -> Arc<OpenSe
 fn lines(rows: i64) -> Vec<u8> {
     (0..rows)
         .flat_map(|n| {
-            format!(
-                "{{\"n\":{n},\"unused\":\"{}\"}}\n",
-                "x".repeat((n % 50) as usize)
-            )
-            .into_bytes()
+            format!("{{\"n\":{n},\"unused\":\"{}\"}}\n", "x".repeat((n % 50) as usize)).into_bytes()
         })
         .collect()
 }
@@ -60,21 +56,13 @@ async fn read(
     file: &InputFile,
     settings: &Arc<OpenSettings>,
 ) -> SourceResult<Vec<Decoded>> {
-    read_file(store.clone(), file, settings.clone())
-        .try_collect()
-        .await
+    read_file(store.clone(), file, settings.clone()).try_collect().await
 }
 
 fn numbers(decoded: &[Decoded]) -> Vec<i64> {
     decoded
         .iter()
-        .flat_map(|d| {
-            d.batch
-                .column(0)
-                .as_primitive::<Int64Type>()
-                .values()
-                .to_vec()
-        })
+        .flat_map(|d| d.batch.column(0).as_primitive::<Int64Type>().values().to_vec())
         .collect()
 }
 
@@ -85,29 +73,18 @@ async fn every_compression_and_block_size_gives_the_same_rows() {
     let expected: Vec<i64> = (0..3_000).collect();
     for (name, bytes) in [
         ("a.json", text.clone()),
-        (
-            "a.json.gz",
-            [gzip(&text[..1000]), gzip(&text[1000..])].concat(),
-        ),
+        ("a.json.gz", [gzip(&text[..1000]), gzip(&text[1000..])].concat()),
         ("a.json.zst", zstd::encode_all(&text[..], 1).unwrap()),
         ("no-ending-gzip", gzip(&text)),
         ("no-ending-zstd", zstd::encode_all(&text[..], 1).unwrap()),
     ] {
         let file = stored(&*store, name, bytes).await;
         for block_bytes in [1, 100, 4096, 1 << 20] {
-            let decoded = read(&store, &file, &settings(Format::Json, block_bytes, 1000))
-                .await
-                .unwrap();
+            let decoded =
+                read(&store, &file, &settings(Format::Json, block_bytes, 1000)).await.unwrap();
             assert!(numbers(&decoded) == expected, "{name} {block_bytes}");
-            assert!(
-                decoded.iter().all(|d| d.batch.num_rows() <= 1250),
-                "{name} {block_bytes}"
-            );
-            assert!(
-                decoded.len() <= 15,
-                "{name} {block_bytes}: {} batches",
-                decoded.len()
-            );
+            assert!(decoded.iter().all(|d| d.batch.num_rows() <= 1250), "{name} {block_bytes}");
+            assert!(decoded.len() <= 15, "{name} {block_bytes}: {} batches", decoded.len());
         }
     }
 }
@@ -126,38 +103,20 @@ async fn a_local_file_is_read_too_and_a_changed_one_refused() {
         (0..=60_000).collect::<Vec<i64>>()
     );
 
-    store
-        .put(&file.location, PutPayload::from("{\"n\":1}\n"))
-        .await
-        .unwrap();
+    store.put(&file.location, PutPayload::from("{\"n\":1}\n")).await.unwrap();
     let error = read(&store, &file, &settings).await.unwrap_err();
+    assert!(matches!(error, SourceError::Unavailable { .. }), "{error:?}");
     assert!(
-        matches!(error, SourceError::Unavailable { .. }),
-        "{error:?}"
-    );
-    assert!(
-        error
-            .to_string()
-            .starts_with("mem/a.json: was changed after it was listed"),
+        error.to_string().starts_with("mem/a.json: was changed after it was listed"),
         "{error}"
     );
 
     file.etag = None;
     assert!(
-        read(&store, &file, &settings)
-            .await
-            .unwrap_err()
-            .to_string()
-            .contains("changed its size")
+        read(&store, &file, &settings).await.unwrap_err().to_string().contains("changed its size")
     );
     file.location = Path::from("gone.json");
-    assert!(
-        read(&store, &file, &settings)
-            .await
-            .unwrap_err()
-            .to_string()
-            .contains("is not there")
-    );
+    assert!(read(&store, &file, &settings).await.unwrap_err().to_string().contains("is not there"));
 }
 
 #[tokio::test]
@@ -169,15 +128,10 @@ async fn rejects_come_with_the_place_in_the_file() {
     text.extend(lines(100));
     let file = stored(&*store, "a.json.gz", gzip(&text)).await;
     for block_bytes in [64, 1 << 20] {
-        let decoded = read(&store, &file, &settings(Format::Json, block_bytes, 10))
-            .await
-            .unwrap();
+        let decoded = read(&store, &file, &settings(Format::Json, block_bytes, 10)).await.unwrap();
         assert_eq!(numbers(&decoded).len(), 200);
         let rejects: Vec<_> = decoded.into_iter().flat_map(|d| d.rejects).collect();
-        assert_eq!(
-            (rejects.len(), rejects[0].line, rejects[0].byte_offset),
-            (1, 101, offset)
-        );
+        assert_eq!((rejects.len(), rejects[0].line, rejects[0].byte_offset), (1, 101, offset));
         let error = SourceError::rejected(&file.display, &rejects[0]).to_string();
         assert_eq!(
             error,
@@ -198,17 +152,11 @@ async fn damaged_files_are_errors_that_name_them() {
             && error.to_string().starts_with("mem/cut.gz: "),
         "{error}"
     );
-    let file = stored(
-        &*store,
-        "cut.zst",
-        zstd::encode_all(&b"{}\n{}\n"[..], 1).unwrap()[..10].to_vec(),
-    )
-    .await;
+    let file =
+        stored(&*store, "cut.zst", zstd::encode_all(&b"{}\n{}\n"[..], 1).unwrap()[..10].to_vec())
+            .await;
     assert_eq!(
-        read(&store, &file, &settings)
-            .await
-            .unwrap_err()
-            .to_string(),
+        read(&store, &file, &settings).await.unwrap_err().to_string(),
         "mem/cut.zst: is cut off: its compressed data has no end"
     );
 }
@@ -223,17 +171,8 @@ async fn an_empty_file_has_no_rows_and_is_not_even_asked_for() {
         display: "none".into(),
         row_groups: None,
     };
-    for format in [
-        Format::Json,
-        Format::Csv(Default::default()),
-        Format::Parquet,
-    ] {
-        assert!(
-            read(&store, &file, &settings(format, 1 << 20, 8192))
-                .await
-                .unwrap()
-                .is_empty()
-        );
+    for format in [Format::Json, Format::Csv(Default::default()), Format::Parquet] {
+        assert!(read(&store, &file, &settings(format, 1 << 20, 8192)).await.unwrap().is_empty());
     }
 }
 
@@ -242,9 +181,7 @@ async fn a_record_without_an_end_is_refused_before_it_fills_the_memory() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let bomb = gzip(&vec![b' '; RECORD_BYTES_MAX + (4 << 20)]);
     let file = stored(&*store, "bomb.gz", bomb).await;
-    let error = read(&store, &file, &settings(Format::Json, 1 << 20, 8192))
-        .await
-        .unwrap_err();
+    let error = read(&store, &file, &settings(Format::Json, 1 << 20, 8192)).await.unwrap_err();
     assert!(error.to_string().contains("more than 64 MiB"), "{error}");
 }
 
@@ -286,11 +223,8 @@ async fn rows_per_second() {
         ("packets", DataType::Int32),
         ("action", DataType::Utf8View),
     ];
-    let schema = Arc::new(Schema::new(
-        types
-            .map(|(name, kind)| Field::new(name, kind, true))
-            .to_vec(),
-    ));
+    let schema =
+        Arc::new(Schema::new(types.map(|(name, kind)| Field::new(name, kind, true)).to_vec()));
     for projection in [vec![0, 1, 2, 6, 7, 8], (0..10).collect()] {
         let base = settings(Format::Json, 1 << 20, 8192);
         let settings = Arc::new(OpenSettings {
@@ -302,13 +236,7 @@ async fn rows_per_second() {
         for _ in 0..5 {
             let start = std::time::Instant::now();
             let decoded = read(&store, &file, &settings).await.unwrap();
-            assert_eq!(
-                decoded
-                    .iter()
-                    .map(|d| d.batch.num_rows() as u64)
-                    .sum::<u64>(),
-                rows
-            );
+            assert_eq!(decoded.iter().map(|d| d.batch.num_rows() as u64).sum::<u64>(), rows);
             best = best.min(start.elapsed().as_secs_f64());
         }
         println!(

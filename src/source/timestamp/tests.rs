@@ -89,40 +89,19 @@ fn the_size_of_a_number_tells_its_unit_unless_it_is_given() {
     assert_eq!(text("-1"), Some(-1_000_000));
     assert_eq!(text("-100000000000"), Some(-100_000_000_000_000));
     assert_eq!(text("-0.25"), Some(-250_000));
-    assert_eq!(
-        parse_timestamp("1500", Some(EpochUnit::Milliseconds)),
-        Some(1_500_000)
-    );
-    assert_eq!(
-        parse_timestamp("1.5", Some(EpochUnit::Milliseconds)),
-        Some(1_500)
-    );
-    assert_eq!(
-        timestamp_from_number(-1, Some(EpochUnit::Nanoseconds)),
-        Some(-1)
-    );
-    assert_eq!(
-        parse_timestamp("-0.001", Some(EpochUnit::Microseconds)),
-        Some(-1)
-    );
-    assert_eq!(
-        from_float(1_700_000_000.25, None),
-        Ok(1_700_000_000_250_000)
-    );
+    assert_eq!(parse_timestamp("1500", Some(EpochUnit::Milliseconds)), Some(1_500_000));
+    assert_eq!(parse_timestamp("1.5", Some(EpochUnit::Milliseconds)), Some(1_500));
+    assert_eq!(timestamp_from_number(-1, Some(EpochUnit::Nanoseconds)), Some(-1));
+    assert_eq!(parse_timestamp("-0.001", Some(EpochUnit::Microseconds)), Some(-1));
+    assert_eq!(from_float(1_700_000_000.25, None), Ok(1_700_000_000_250_000));
     assert_eq!(from_float(f64::NAN, None), Err(Unfit::OutOfRange));
 }
 
 #[test]
 fn far_away_times_are_out_of_range() {
     assert_eq!(text("0000-01-01"), Some(-62_167_219_200_000_000));
-    assert_eq!(
-        timestamp(b"9999-12-31T23:59:59-01:00", None),
-        Err(Unfit::OutOfRange)
-    );
-    assert_eq!(
-        timestamp(b"1000000000000000", Some(EpochUnit::Seconds)),
-        Err(Unfit::OutOfRange)
-    );
+    assert_eq!(timestamp(b"9999-12-31T23:59:59-01:00", None), Err(Unfit::OutOfRange));
+    assert_eq!(timestamp(b"1000000000000000", Some(EpochUnit::Seconds)), Err(Unfit::OutOfRange));
     assert_eq!(timestamp(b"1e30", None), Err(Unfit::OutOfRange));
 }
 

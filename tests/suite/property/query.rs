@@ -187,8 +187,10 @@ impl DrawnQuery {
         let inner = match self.form {
             Form::Arroyo => {
                 let names = self.output_names().join(", ");
-                format!("SELECT w.start AS w{names_sep}{names} FROM ({inner})",
-                    names_sep = if names.is_empty() { "" } else { ", " })
+                format!(
+                    "SELECT w.start AS w{names_sep}{names} FROM ({inner})",
+                    names_sep = if names.is_empty() { "" } else { ", " }
+                )
             }
             _ => inner,
         };
@@ -203,7 +205,9 @@ impl DrawnQuery {
         let inner = self.grouped(relation, "window_start", end);
         // A job writes its timestamps in UTC.
         let sql = format!("WITH v AS ({inner}) {}", self.topped("v"));
-        format!("SELECT * REPLACE (arrow_cast(w, 'Timestamp(Microsecond, Some(\"UTC\"))') AS w) FROM ({sql})")
+        format!(
+            "SELECT * REPLACE (arrow_cast(w, 'Timestamp(Microsecond, Some(\"UTC\"))') AS w) FROM ({sql})"
+        )
     }
 
     /// Every window that may hold a row, found by counting.
@@ -227,10 +231,13 @@ impl DrawnQuery {
         let schema =
             Schema::new(vec![Field::new("ws", time.clone(), false), Field::new("we", time, false)]);
         let ends: Vec<i64> = starts.iter().map(|start| start + size).collect();
-        RecordBatch::try_new(Arc::new(schema), vec![
-            Arc::new(TimestampMicrosecondArray::from(starts)),
-            Arc::new(TimestampMicrosecondArray::from(ends)),
-        ])
+        RecordBatch::try_new(
+            Arc::new(schema),
+            vec![
+                Arc::new(TimestampMicrosecondArray::from(starts)),
+                Arc::new(TimestampMicrosecondArray::from(ends)),
+            ],
+        )
         .unwrap()
     }
 
@@ -239,13 +246,18 @@ impl DrawnQuery {
         let mut columns = vec![format!("{start} AS w")];
         columns.extend(self.keys.iter().enumerate().map(|(at, key)| format!("{key} AS k{at}")));
         columns.extend(
-            self.aggregates.iter().enumerate().map(|(at, aggregate)| format!("{aggregate} AS a{at}")),
+            self.aggregates
+                .iter()
+                .enumerate()
+                .map(|(at, aggregate)| format!("{aggregate} AS a{at}")),
         );
         if self.sets {
             columns.push(format!("grouping({}) AS g", self.keys[0]));
         }
         if self.reads_window {
-            columns.push("count(*) FILTER (WHERE ts < window_start + INTERVAL '5' SECOND) AS r".to_owned());
+            columns.push(
+                "count(*) FILTER (WHERE ts < window_start + INTERVAL '5' SECOND) AS r".to_owned(),
+            );
         }
         let mut keys = vec![start.to_owned()];
         keys.extend(end.map(str::to_owned));
@@ -283,7 +295,9 @@ impl DrawnQuery {
                  rank() OVER (PARTITION BY w ORDER BY {last}) AS r1 FROM {view}"
             ),
             Above::Again => {
-                format!("SELECT w, count(*) AS c, count(DISTINCT {last}) AS l FROM {view} GROUP BY w")
+                format!(
+                    "SELECT w, count(*) AS c, count(DISTINCT {last}) AS l FROM {view} GROUP BY w"
+                )
             }
             Above::Joined => format!(
                 "SELECT a.w, a.c, count(*) AS n FROM (SELECT w, count(*) AS c FROM {view} GROUP BY w) AS a \

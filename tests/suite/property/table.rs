@@ -37,7 +37,8 @@ type RawRow = (i64, i64, Option<&'static str>, Option<&'static str>, Option<i64>
 
 fn drawn_row() -> impl Strategy<Value = RawRow> {
     let k = prop_oneof![Just(None), Just(Some("a")), Just(Some("b")), Just(Some(""))];
-    let d = proptest::option::weighted(0.9, prop_oneof![Just("u"), Just("v"), Just("w"), Just("é")]);
+    let d =
+        proptest::option::weighted(0.9, prop_oneof![Just("u"), Just("v"), Just("w"), Just("é")]);
     let x = proptest::option::weighted(0.9, -5_i64..6);
     // Dyadic numbers, so that sums are exact in any order.
     let f = proptest::option::weighted(0.9, (-64_i32..64).prop_map(|n| f64::from(n) / 8.0));
@@ -48,7 +49,8 @@ fn drawn_row() -> impl Strategy<Value = RawRow> {
 
 /// Tables of up to eighty rows over a few minutes, beginning before 1970 or long after.
 pub fn drawn_table() -> impl Strategy<Value = DrawnTable> {
-    let begin_ms = prop_oneof![Just(-120_000_i64), Just(0), Just(1_767_225_600_000), -90_000_i64..0];
+    let begin_ms =
+        prop_oneof![Just(-120_000_i64), Just(0), Just(1_767_225_600_000), -90_000_i64..0];
     let rows = proptest::collection::vec(drawn_row(), 0..80);
     let cuts = proptest::collection::vec(0_usize..80, 0..14);
     (begin_ms, rows, cuts).prop_map(|(begin_ms, rows, cuts)| arranged(begin_ms, &rows, cuts))
@@ -96,14 +98,19 @@ impl DrawnTable {
             Field::new("f", DataType::Float64, true),
         ]);
         let rows = &self.rows;
-        RecordBatch::try_new(Arc::new(schema), vec![
-            Arc::new(rows.iter().map(|row| Some(row.ts_us)).collect::<TimestampMicrosecondArray>()),
-            Arc::new(rows.iter().map(|row| Some(row.id)).collect::<Int64Array>()),
-            Arc::new(rows.iter().map(|row| row.k).collect::<StringArray>()),
-            Arc::new(rows.iter().map(|row| row.d).collect::<StringArray>()),
-            Arc::new(rows.iter().map(|row| row.x).collect::<Int64Array>()),
-            Arc::new(rows.iter().map(|row| row.f).collect::<Float64Array>()),
-        ])
+        RecordBatch::try_new(
+            Arc::new(schema),
+            vec![
+                Arc::new(
+                    rows.iter().map(|row| Some(row.ts_us)).collect::<TimestampMicrosecondArray>(),
+                ),
+                Arc::new(rows.iter().map(|row| Some(row.id)).collect::<Int64Array>()),
+                Arc::new(rows.iter().map(|row| row.k).collect::<StringArray>()),
+                Arc::new(rows.iter().map(|row| row.d).collect::<StringArray>()),
+                Arc::new(rows.iter().map(|row| row.x).collect::<Int64Array>()),
+                Arc::new(rows.iter().map(|row| row.f).collect::<Float64Array>()),
+            ],
+        )
         .unwrap()
     }
 }
