@@ -92,11 +92,11 @@ async fn a_stalled_request_is_repeated() {
 async fn what_took_effect_while_its_answer_was_lost_counts_once() {
     let Some(ground) = ground().await else { return };
     let lose = |request: &Request| match (is_record(request), request.method.as_str()) {
-        (true, _) if request.n % 3 == 0 => Fault::Lost,
+        (true, _) if request.n.is_multiple_of(3) => Fault::Lost,
         (true, _) if request.n % 3 == 1 => Fault::BusyAfter,
-        (false, "PUT") if request.n % 5 == 0 => Fault::BusyAfter,
-        (false, "PUT") if request.n % 7 == 0 => Fault::Lost,
-        (_, "POST" | "DELETE") if request.n % 2 == 0 => Fault::BusyAfter,
+        (false, "PUT") if request.n.is_multiple_of(5) => Fault::BusyAfter,
+        (false, "PUT") if request.n.is_multiple_of(7) => Fault::Lost,
+        (_, "POST" | "DELETE") if request.n.is_multiple_of(2) => Fault::BusyAfter,
         _ => Fault::None,
     };
     let proxy = Proxy::start(ground.server.port(), lose);

@@ -134,7 +134,9 @@ fn serve(mut client: TcpStream, shared: &Shared) -> std::io::Result<()> {
         Fault::Stall => {
             client.set_read_timeout(Some(Duration::from_millis(10)))?;
             // Until the client gives up, or the test is over.
-            while !shared.stop.load(Ordering::Acquire) && !is_closed(&mut client) {}
+            while !shared.stop.load(Ordering::Acquire) && !is_closed(&mut client) {
+                std::thread::yield_now();
+            }
             Ok(())
         }
         Fault::None => client.write_all(&forward(&request, shared.upstream)?),

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use futures::future::join_all;
 use tidegauge_commitlog::Creation;
+use tokio::task::JoinSet;
 
 use super::process;
 use super::s3_server::S3Server;
@@ -19,10 +20,13 @@ async fn of_many_that_create_an_object_at_once_one_does() {
             let (storage, path) = (storage.clone(), path.clone());
             async move { (n, storage.create(&path, Bytes::from(n.to_string())).await.unwrap()) }
         });
-        let created: Vec<i32> = join_all(creations.map(tokio::task::spawn))
-            .await
+        let mut tasks: JoinSet<(i32, Creation)> = creations.collect();
+        let mut answers = Vec::new();
+        while let Some(answer) = tasks.join_next().await {
+            answers.push(answer.unwrap());
+        }
+        let created: Vec<i32> = answers
             .into_iter()
-            .map(Result::unwrap)
             .filter(|(_, creation)| *creation == Creation::Created)
             .map(|(n, _)| n)
             .collect();
