@@ -44,7 +44,7 @@ lint:
 	cargo test --locked -p tidegauge-tidy
 
 bench:
-	cargo bench --locked --workspace
+	cargo bench --locked --bench first_flow
 
 clean:
 	rm -rf out data .venv

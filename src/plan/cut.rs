@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Result, plan_err};
+use datafusion::common::{DataFusionError, Result, plan_err};
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::utils::{grouping_set_to_exprlist, split_conjunction};
 use datafusion::logical_expr::{
@@ -63,7 +63,14 @@ impl Cutter<'_> {
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Distinct(Distinct::All(input)) => {
                 let keys = input.schema().columns().into_iter().map(Expr::Column).collect();
-                self.aggregate(&Aggregate::try_new(Arc::clone(input), keys, vec![])?)
+                let distinct = Aggregate::try_new(Arc::clone(input), keys, vec![])?;
+                self.aggregate(&distinct).map_err(|error| match error {
+                    DataFusionError::Plan(why) => DataFusionError::Plan(format!(
+                        "DISTINCT over a stream would remember every row for ever; SELECT \
+                         DISTINCT the window as well, such as window_start ({why})"
+                    )),
+                    other => other,
+                })
             }
             LogicalPlan::Distinct(Distinct::On(on)) => self.local(plan, |closed| {
                 if closed.told_by(&on.on_expr) {

@@ -14,6 +14,7 @@ mod property;
 mod proxy;
 mod s3;
 mod s3_server;
+mod stillness;
 mod stopping;
 mod storm;
 mod watcher;
