@@ -21,12 +21,14 @@ use futures::StreamExt;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
 use tidegauge_commitlog::{Attempt, SinkFile, SourceRows, StageRows, Storage};
+use tidegauge_spec::Format;
 use tokio::task::JoinSet;
 
 use super::assign::{CutRule, Guard, source_rows};
 use super::compile::{CompiledJob, SourceRuntime};
 use super::cut_run::{CutOutput, CutResult, CutRun};
 use super::progress::Progress;
+use super::split::split;
 use super::state_buffer::{Buffered, RunTarget, StateBuffer};
 use crate::error::{Error, Result, from_datafusion};
 use crate::plan::{CutTarget, IngestCut};
@@ -70,9 +72,16 @@ pub(super) async fn ingest(
 ) -> Result<SourceReceipt> {
     let session = job.session_at(context.attempt.started_ms);
     let cuts = job.plan.ingest_cuts(&session, &source.table.name).await.map_err(from_datafusion)?;
+    let partitions = session.config().target_partitions();
+    let files = match source.spec.format {
+        Format::Parquet if files.len() < partitions => {
+            split(&source.store, files, partitions).await?
+        }
+        _ => files,
+    };
     let pass = Arc::new(Pass::new(job, source, cuts, files, context, session.task_ctx())?);
     let mut tasks = JoinSet::new();
-    for partition in 0..session.config().target_partitions() {
+    for partition in 0..partitions {
         let pass = Arc::clone(&pass);
         tasks.spawn(async move { pass.run(partition).await });
     }

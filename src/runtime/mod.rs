@@ -9,6 +9,7 @@ mod engine;
 mod ingest;
 mod progress;
 mod run;
+mod split;
 mod stage_work;
 mod state_buffer;
 mod summary;

@@ -6,6 +6,7 @@ mod changed_job;
 mod command_line;
 mod duckdb;
 mod fencing;
+mod formats;
 mod harness;
 mod kill;
 mod outage;

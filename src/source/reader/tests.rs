@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use datafusion::arrow::array::AsArray;
-use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use object_store::memory::InMemory;
 use object_store::{ObjectStoreExt, PutPayload};
 
@@ -183,67 +183,4 @@ async fn a_record_without_an_end_is_refused_before_it_fills_the_memory() {
     let file = stored(&*store, "bomb.gz", bomb).await;
     let error = read(&store, &file, &settings(Format::Json, 1 << 20, 8192)).await.unwrap_err();
     assert!(error.to_string().contains("more than 64 MiB"), "{error}");
-}
-
-/// `cargo test --lib source -- --ignored --nocapture rows_per_second`
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn rows_per_second() {
-    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let mut text = String::new();
-    let rows = 400_000_u64;
-    for row in 0..rows {
-        let hash = row.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
-        let (a, b, c) = (hash % 200, (hash >> 8) % 250, (hash >> 16) % 250);
-        text += &format!(
-            "{{\"ts\":\"2026-01-01T00:{:02}:{:02}.{:03}Z\",\"tenant\":\"tenant-{:02}\",\"src_ip\":\"10.{a}.{b}.{c}\",\
-             \"dst_ip\":\"{c}.{b}.{a}.17\",\"dst_port\":{},\"proto\":\"tcp\",\"bytes_out\":{},\"bytes_in\":{},\
-             \"packets\":{},\"action\":\"allow\"}}\n",
-            row / 60 % 60,
-            row % 60,
-            row % 1000,
-            hash % 50,
-            hash % 65536,
-            hash % 100_000,
-            hash % 1_000_000,
-            hash % 1000,
-        );
-    }
-    let bytes = text.len();
-    let file = stored(&*store, "w1.json", text.into_bytes()).await;
-    let types = [
-        ("ts", DataType::Timestamp(TimeUnit::Microsecond, None)),
-        ("tenant", DataType::Utf8View),
-        ("src_ip", DataType::Utf8View),
-        ("dst_ip", DataType::Utf8View),
-        ("dst_port", DataType::Int32),
-        ("proto", DataType::Utf8View),
-        ("bytes_out", DataType::Int64),
-        ("bytes_in", DataType::Int64),
-        ("packets", DataType::Int32),
-        ("action", DataType::Utf8View),
-    ];
-    let schema =
-        Arc::new(Schema::new(types.map(|(name, kind)| Field::new(name, kind, true)).to_vec()));
-    for projection in [vec![0, 1, 2, 6, 7, 8], (0..10).collect()] {
-        let base = settings(Format::Json, 1 << 20, 8192);
-        let settings = Arc::new(OpenSettings {
-            schema: schema.clone(),
-            projection,
-            ..OpenSettings::clone(&base)
-        });
-        let mut best = f64::MAX;
-        for _ in 0..5 {
-            let start = std::time::Instant::now();
-            let decoded = read(&store, &file, &settings).await.unwrap();
-            assert_eq!(decoded.iter().map(|d| d.batch.num_rows() as u64).sum::<u64>(), rows);
-            best = best.min(start.elapsed().as_secs_f64());
-        }
-        println!(
-            "{} columns: {:.2} M rows/s, {:.0} MB/s",
-            settings.projection.len(),
-            rows as f64 / best / 1e6,
-            bytes as f64 / best / 1e6
-        );
-    }
 }
