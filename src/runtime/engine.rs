@@ -136,6 +136,7 @@ impl Engine {
         timings.lap("ingest");
         let mut stages = self.stage_works(&mut receipts);
         let sources = self.advance(work, &receipts, &mut stages);
+        check_accounting(&sources, &stages)?;
         let mut files: Vec<SinkFile> =
             receipts.into_values().flat_map(|receipt| receipt.files).collect();
         files.extend(close(&self.job, &stages, &context).await?);
@@ -329,6 +330,26 @@ impl Engine {
             }
         }
     }
+}
+
+/// Each stage accounts for every row of its source that was not quarantined; that the source's own
+/// terms add up is checked by the commit log.
+fn check_accounting(
+    sources: &BTreeMap<String, SourceChange>,
+    stages: &BTreeMap<String, StageWork>,
+) -> Result<()> {
+    for work in stages.values() {
+        let Some(source) = sources.get(&work.source) else { continue };
+        let rows = &work.change.rows;
+        let wanted = source.rows.rows_in - source.rows.quarantined;
+        if rows.used + rows.filtered + rows.late != wanted {
+            return Err(Error::bug(format!(
+                "the stage {} accounts for other rows than its source {}: {rows:?} of {wanted}",
+                work.id, work.source
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn fenced(what: String) -> Error {

@@ -46,7 +46,7 @@ mod tests {
     fn every_row_group_is_in_exactly_one_piece() {
         assert_eq!(ranges(&[10, 10, 10, 10], 20), [0..2, 2..4]);
         assert_eq!(ranges(&[50, 1, 1], 26), [0..1, 1..3]);
-        assert_eq!(ranges(&[7], 4), [0..1]);
+        assert_eq!(ranges(&[7, 0], 7), [0..1, 1..2]);
         assert!(ranges(&[], 4).is_empty());
     }
 }
