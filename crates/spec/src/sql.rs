@@ -3,7 +3,7 @@
 //! The text is not read here beyond whether there is any.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
@@ -56,6 +56,21 @@ fn from_file(written: &str, job_file: &Path) -> Result<SqlText, String> {
         return Err(format!("{shown} is empty: {place}; write at least one INSERT INTO there"));
     }
     Ok(SqlText { text, path: Some(path) })
+}
+
+/// `jobs/../sql/x.sql` as `sql/x.sql`: for people only, since a linked folder's parent is another.
+fn shortened(path: &Path) -> PathBuf {
+    let mut short = PathBuf::new();
+    for part in path.components() {
+        let is_named = matches!(short.components().next_back(), Some(Component::Normal(_)));
+        match part {
+            Component::ParentDir if is_named => {
+                short.pop();
+            }
+            part => short.push(part),
+        }
+    }
+    short
 }
 
 fn read(path: &Path) -> std::io::Result<String> {

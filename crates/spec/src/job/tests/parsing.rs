@@ -81,7 +81,7 @@ fn the_example_job_has_exactly_these_values() {
         sources: vec![flows()],
         sql: SqlText {
             text: text.to_owned(),
-            path: Some(folder.path().join("jobs/../sql/network_anomaly.sql")),
+            path: Some(folder.path().join("sql/network_anomaly.sql")),
         },
         sinks: vec![SinkSpec {
             name: "host_minutes".to_owned(),
