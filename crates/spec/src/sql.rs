@@ -55,7 +55,7 @@ fn from_file(written: &str, job_file: &Path) -> Result<SqlText, String> {
     if text.trim().is_empty() {
         return Err(format!("{shown} is empty: {place}; write at least one INSERT INTO there"));
     }
-    Ok(SqlText { text, path: Some(path) })
+    Ok(SqlText { text, path: Some(shortened(&path)) })
 }
 
 /// `jobs/../sql/x.sql` as `sql/x.sql`: for people only, since a linked folder's parent is another.
