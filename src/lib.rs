@@ -1,14 +1,17 @@
 //! Tidegauge: streaming anomaly detection in SQL. State is tables of immutable files, every epoch
 //! is a savepoint, and the stream gives exactly what the batch query would.
 //!
-//! `use` points downward only: `cli -> runtime -> plan -> (source | state | operator | sink) ->
-//! sql`.
+//! `use` points downward only: `cli -> service -> cluster -> runtime -> plan -> (source | state |
+//! operator | sink) -> sql`.
 
 pub mod cli;
+pub mod cluster;
 pub mod error;
+pub mod observe;
 pub mod operator;
 pub mod plan;
 pub mod runtime;
+pub mod service;
 pub mod sink;
 pub mod source;
 pub mod sql;

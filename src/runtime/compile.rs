@@ -87,7 +87,7 @@ impl CompiledJob {
     }
 
     /// The session with `now()` at an epoch's clock.
-    pub(super) fn session_at(&self, clock_ms: i64) -> SessionState {
+    pub fn session_at(&self, clock_ms: i64) -> SessionState {
         at_clock(&self.session, clock_ms)
     }
 

@@ -10,6 +10,7 @@ use tidegauge_commitlog::{
     Attempt, Clock, CommitLog, CommitOutcome, CommitRecord, JobState, LogReader, LogSettings,
     PublishOutcome, SinkFile, SourceChange, Storage,
 };
+use tokio::sync::watch;
 
 use super::close::{WrittenRun, close, keep_open};
 use super::compile::{CompiledJob, SourceRuntime};
@@ -17,6 +18,7 @@ use super::ingest::{IngestContext, SourceReceipt, ingest};
 use super::progress::Progress;
 use super::stage_work::StageWork;
 use super::summary::Totals;
+use super::view::JobView;
 use super::watermark::{advanced, micros};
 use super::work::Work;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,7 +36,7 @@ pub struct OpenOptions {
 
 /// A job that runs.
 pub struct Engine {
-    pub(super) job: CompiledJob,
+    pub(super) job: Arc<CompiledJob>,
     pub(super) sources: Vec<SourceRuntime>,
     pub(super) log: CommitLog,
     pub(super) clock: Arc<dyn Clock>,
@@ -44,6 +46,7 @@ pub struct Engine {
     cache: RunCache,
     /// The next epoch starts anew, and until then this is the state.
     reset: Option<Box<JobState>>,
+    view: watch::Sender<Arc<JobView>>,
 }
 
 /// What became of an epoch.
@@ -61,11 +64,12 @@ impl Engine {
     /// # Errors
     /// `BadJob` when the job has changed since its last epoch, or a sink holds foreign files.
     pub async fn open(
-        job: CompiledJob,
+        job: impl Into<Arc<CompiledJob>>,
         options: OpenOptions,
         clock: Arc<dyn Clock>,
         progress: Arc<Progress>,
     ) -> Result<Self> {
+        let job = job.into();
         let sources = job.open_sources()?;
         let sinks = job
             .spec
@@ -73,7 +77,7 @@ impl Engine {
             .iter()
             .map(|sink| Ok((sink.name.clone(), Storage::open(&sink.location)?)))
             .collect::<Result<BTreeMap<_, _>>>()?;
-        let storage = Storage::open(&job.spec.state.location)?.child(&job.spec.name);
+        let storage = job.state_storage()?;
         let settings = LogSettings {
             checkpoint_every: job.spec.state.checkpoint_every,
             retain_epochs: job.spec.state.retain_epochs,
@@ -99,7 +103,14 @@ impl Engine {
         let reset = (!is_fresh && options.reset_state).then(Box::default);
         let cache = RunCache::new(job.spec.state.cache_max_bytes);
         let totals = Totals::new(&job.spec);
-        Ok(Self { job, sources, log, clock, progress, totals, sinks, cache, reset })
+        let shown = reset.as_deref().unwrap_or(log.state());
+        let (view, _) = watch::channel(Arc::new(JobView::new(shown, &cache, None)));
+        Ok(Self { job, sources, log, clock, progress, totals, sinks, cache, reset, view })
+    }
+
+    /// The job as of its last epoch, and notice of each that follows.
+    pub fn view(&self) -> watch::Receiver<Arc<JobView>> {
+        self.view.subscribe()
     }
 
     /// The state that the next epoch builds on.
@@ -201,13 +212,14 @@ impl Engine {
         receipts: &mut BTreeMap<String, SourceReceipt>,
     ) -> BTreeMap<String, StageWork> {
         let state = self.state();
+        let cached = |path: &str| self.cache.get(path);
         let mut works = BTreeMap::new();
         for (id, stage) in &self.job.plan.stages {
             let receipt = receipts
                 .get_mut(&stage.source)
                 .and_then(|receipt| receipt.stages.remove(id))
                 .unwrap_or_default();
-            let work = StageWork::new(stage, state.stages.get(id), receipt, &self.cache);
+            let work = StageWork::new(stage, state.stages.get(id), receipt, &cached);
             works.insert(id.clone(), work);
         }
         works
@@ -296,6 +308,8 @@ impl Engine {
         }
         self.publish().await?;
         self.totals.add(&record);
+        let view = JobView::new(self.log.state(), &self.cache, Some(&record));
+        self.view.send_replace(Arc::new(view));
         let watermark_us = record.sources.values().filter_map(|source| source.watermark_us).min();
         self.progress.add_epoch(watermark_us);
         tracing::debug!(epoch = %attempt.epoch, timings = ?record.timings_ms, "committed");

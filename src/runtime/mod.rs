@@ -13,6 +13,7 @@ mod split;
 mod stage_work;
 mod state_buffer;
 mod summary;
+mod view;
 mod watermark;
 mod work;
 
@@ -20,3 +21,4 @@ pub use compile::CompiledJob;
 pub use engine::{Engine, OpenOptions};
 pub use progress::Progress;
 pub use summary::{Summary, rfc3339};
+pub use view::JobView;

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::memory_pool::MemoryReservation;
 use tidegauge_commitlog::{Run, StageChange, StageState, Storage};
 
 use super::ingest::StageReceipt;
 use crate::operator::StateInput;
 use crate::plan::Stage;
-use crate::state::{RunCache, StatePart, StateShape, StateView, start_range};
+use crate::state::{StatePart, StateShape, StateView, start_range};
 
 /// A stage between its ingest and its commit.
 #[derive(Debug)]
@@ -47,12 +48,13 @@ pub(super) enum PieceOrigin {
 }
 
 impl StageWork {
-    /// Puts together what was there and what this epoch's ingest gave.
+    /// Puts together what was there and what this epoch's ingest gave; `cached` gives the rows of
+    /// runs that are in memory.
     pub(super) fn new(
         stage: &Stage,
         before: Option<&StageState>,
         receipt: StageReceipt,
-        cache: &RunCache,
+        cached: &dyn Fn(&str) -> Option<Arc<Vec<RecordBatch>>>,
     ) -> Self {
         let mut pieces = Vec::new();
         let mut reserved = Vec::new();
@@ -69,7 +71,7 @@ impl StageWork {
             reserved.push(part.reservation);
         }
         for run in before.map(|state| state.runs.as_slice()).unwrap_or_default() {
-            let part = match cache.get(&run.path) {
+            let part = match cached(&run.path) {
                 Some(batches) => StatePart::Memory(batches),
                 None => StatePart::File(run.clone()),
             };

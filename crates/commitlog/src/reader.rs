@@ -6,7 +6,7 @@
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::{Error, Result};
-use crate::manifest::{self, ManifestEntry};
+use crate::manifest::{self, Manifest, ManifestEntry};
 use crate::record::{Epoch, SinkFile};
 use crate::recover::{Load, recover, recover_at};
 use crate::state::JobState;
@@ -44,7 +44,7 @@ impl LogReader {
         let mut gone = String::new();
         for _ in 0..ROUNDS_MAX {
             let state = self.state().await?;
-            match self.entries(&state).await? {
+            match self.entries(&state.manifest).await? {
                 Ok(mut entries) => {
                     entries.sort_by_key(|entry| entry.epoch);
                     return Ok(entries
@@ -63,9 +63,25 @@ impl LogReader {
         )))
     }
 
+    /// The files of a manifest that was read before, by epoch, so that they and what else was read
+    /// with it are of one epoch. A segment that was merged and collected since is `Unavailable`:
+    /// read the state again.
+    pub async fn files_of(&self, manifest: &Manifest) -> Result<Vec<(Epoch, SinkFile)>> {
+        match self.entries(manifest).await? {
+            Ok(mut entries) => {
+                entries.sort_by_key(|entry| entry.epoch);
+                Ok(entries.into_iter().map(|entry| (entry.epoch, entry.file)).collect())
+            }
+            Err(path) => Err(Error::unavailable(format!(
+                "{}/{path} was merged since its epoch was read; read again",
+                self.storage.location()
+            ))),
+        }
+    }
+
     /// All entries, or the path of a segment that is gone.
-    async fn entries(&self, state: &JobState) -> Result<Result<Vec<ManifestEntry>, String>> {
-        let paths = state.manifest.segments().iter().map(|s| s.path.clone());
+    async fn entries(&self, manifest: &Manifest) -> Result<Result<Vec<ManifestEntry>, String>> {
+        let paths = manifest.segments().iter().map(|s| s.path.clone());
         let mut segments = stream::iter(paths.collect::<Vec<_>>())
             .map(|path| async move { self.storage.get(&path).await.map(|bytes| (path, bytes)) })
             .buffered(READS_IN_FLIGHT);
@@ -76,7 +92,7 @@ impl LogReader {
             };
             entries.extend(manifest::decode(&path, &bytes)?);
         }
-        entries.extend_from_slice(state.manifest.pending());
+        entries.extend_from_slice(manifest.pending());
         Ok(Ok(entries))
     }
 }

@@ -1,0 +1,1 @@
+//! Workers: an epoch's plans run on other machines through `datafusion-distributed`.

@@ -1,0 +1,104 @@
+//! What a running job shows of itself after each epoch: enough to answer questions about it and to
+//! read its results and open windows, all of one epoch.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::physical_plan::ExecutionPlan;
+use tidegauge_commitlog::{
+    CommitRecord, Epoch, JobState, Manifest, SourceState, StageState, Storage,
+};
+
+use super::compile::CompiledJob;
+use super::stage_work::StageWork;
+use crate::error::{Error, Result, from_datafusion};
+use crate::plan::Query;
+use crate::state::{RunCache, StateView};
+
+/// A job after one epoch, all of whose files are published.
+#[derive(Debug, Clone, Default)]
+pub struct JobView {
+    /// The last committed epoch; none before the first.
+    pub epoch: Option<Epoch>,
+    /// Its committed clock, milliseconds since 1970.
+    pub clock_ms: i64,
+    /// By name.
+    pub sources: BTreeMap<String, SourceState>,
+    /// By identity.
+    pub stages: BTreeMap<String, StageState>,
+    /// Rows written since the job's first epoch, by sink.
+    pub rows_out: BTreeMap<String, u64>,
+    /// Every committed sink file: see [`tidegauge_commitlog::LogReader::files_of`].
+    pub manifest: Manifest,
+    /// How long each step of the last epoch of this process took, milliseconds.
+    pub timings_ms: BTreeMap<String, u64>,
+    /// The runs of `stages` that are in memory, by path.
+    cached: HashMap<String, Arc<Vec<RecordBatch>>>,
+}
+
+impl JobView {
+    pub(super) fn new(state: &JobState, cache: &RunCache, last: Option<&CommitRecord>) -> Self {
+        let runs = state.stages.values().flat_map(|stage| &stage.runs);
+        let cached =
+            runs.filter_map(|run| Some((run.path.clone(), cache.get(&run.path)?))).collect();
+        Self {
+            epoch: state.epoch,
+            clock_ms: state.clock_ms,
+            sources: state.sources.clone(),
+            stages: state.stages.clone(),
+            rows_out: state.rows_out.clone(),
+            manifest: state.manifest.clone(),
+            timings_ms: last.map(|record| record.timings_ms.clone()).unwrap_or_default(),
+            cached,
+        }
+    }
+
+    /// The least watermark of the job's sources, microseconds since 1970.
+    pub fn watermark_us(&self) -> Option<i64> {
+        self.sources.values().filter_map(|source| source.watermark_us).min()
+    }
+
+    /// The latest event time of any source, microseconds since 1970.
+    pub fn max_event_time_us(&self) -> Option<i64> {
+        self.sources.values().filter_map(|source| source.max_event_time_us).max()
+    }
+
+    /// Bytes of the runs that the job's state is made of.
+    pub fn state_bytes(&self) -> u64 {
+        self.stages.values().flat_map(|stage| &stage.runs).map(|run| run.bytes).sum()
+    }
+}
+
+impl CompiledJob {
+    /// Where the job's log and state are.
+    ///
+    /// # Errors
+    /// When the location cannot be opened.
+    pub fn state_storage(&self) -> Result<Storage> {
+        Ok(Storage::open(&self.spec.state.location)?.child(&self.spec.name))
+    }
+
+    /// The close plan of `query` over the windows that are open in `view`, without closing them:
+    /// the rows as they are so far, with the columns of the query's sink. Run it with
+    /// [`CompiledJob::session_at`] of the view's clock.
+    ///
+    /// # Errors
+    /// When the plan cannot be made, which is a defect.
+    pub async fn live_plan(&self, query: &Query, view: &JobView) -> Result<Arc<dyn ExecutionPlan>> {
+        let storage = self.state_storage()?;
+        let mut inputs = HashMap::new();
+        for id in &query.stages {
+            let Some(stage) = self.plan.stages.get(id) else {
+                return Err(Error::bug(format!("there is no stage {id}")));
+            };
+            let cached = |path: &str| view.cached.get(path).map(Arc::clone);
+            let work = StageWork::new(stage, view.stages.get(id), Default::default(), &cached);
+            let after_us = work.after_us.unwrap_or(i64::MIN);
+            let open = StateView::Closing { after_us, through_us: i64::MAX };
+            inputs.insert(id.clone(), work.input(&storage, open));
+        }
+        let session = self.session_at(view.clock_ms);
+        self.plan.close_plan(&session, query, inputs).await.map_err(from_datafusion)
+    }
+}

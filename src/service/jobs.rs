@@ -1,0 +1,51 @@
+//! A job as the doors see it, whoever runs it.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::runtime::{CompiledJob, JobView};
+
+/// The jobs of a process at one moment.
+pub trait Jobs: Send + Sync {
+    /// Every job, by name.
+    fn snapshots(&self) -> Vec<JobSnapshot>;
+}
+
+/// One job at one moment: its view and its status belong together as far as both are known.
+#[derive(Debug, Clone)]
+pub struct JobSnapshot {
+    /// The job.
+    pub job: Arc<CompiledJob>,
+    /// It after its last epoch.
+    pub view: Arc<JobView>,
+    /// How it fares.
+    pub status: JobStatus,
+}
+
+/// How a job fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JobStatus {
+    /// What it is doing.
+    pub phase: JobPhase,
+    /// How often it was started again after a failure.
+    pub restarts: u64,
+    /// What its last failure said.
+    pub last_error: Option<String>,
+}
+
+/// What a job is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobPhase {
+    /// It is being opened: its log is read.
+    Starting,
+    /// It runs epochs.
+    Running,
+    /// It failed, and waits to be started again.
+    Restarting,
+    /// It was asked to stop, and did.
+    Stopped,
+    /// It failed in a way that starting it again cannot mend.
+    Failed,
+}
