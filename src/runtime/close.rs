@@ -12,7 +12,7 @@ use tidegauge_commitlog::SinkFile;
 use tokio::task::JoinSet;
 
 use super::compile::CompiledJob;
-use super::ingest::IngestContext;
+use super::ingest::{IngestContext, run_target};
 use super::stage_work::{Piece, StageWork};
 use crate::error::{Error, Result, from_datafusion};
 use crate::plan::Query;
@@ -55,7 +55,10 @@ async fn close_query(
         .collect();
     let plan = job.plan.close_plan(session, query, inputs).await.map_err(from_datafusion)?;
     let target = job.sink_target(query, context)?;
-    write_plan(plan, session, target).await
+    match &context.crew {
+        Some(crew) => crew.write_sink(session, plan, target).await,
+        None => write_plan(plan, session, target).await,
+    }
 }
 
 /// Writes a plan's rows: by partition of the sink where it has any, else into one file.
@@ -119,14 +122,18 @@ pub(super) async fn keep_open(
     work.pieces.clear();
     let partitions = session.config().target_partitions();
     let plan = stage.merge_plan(input, partitions).map_err(from_datafusion)?;
+    let target = run_target(stage, context)?;
+    if let Some(crew) = &context.crew {
+        work.change.runs_added.extend(crew.write_run(&session, plan, target).await?);
+        return Ok(None);
+    }
     let rows = execute_stream(plan, session.task_ctx()).map_err(from_datafusion)?;
     let batches: Vec<RecordBatch> = rows.try_collect().await.map_err(from_datafusion)?;
     if start_range(&batches).is_none() {
         return Ok(None);
     }
-    let path = context.attempt.run_path(&work.id, "open");
-    let schema = stage.state_schema().map_err(from_datafusion)?;
-    let run = write_run(&context.state, path.clone(), schema, batches.clone()).await?;
+    let path = target.merged_path();
+    let run = write_run(&target.storage, path.clone(), target.schema, batches.clone()).await?;
     work.change.runs_added.extend(run);
     Ok(Some(WrittenRun { path, batches: Arc::new(batches) }))
 }

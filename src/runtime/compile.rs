@@ -9,7 +9,6 @@ use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 use tidegauge_commitlog::Storage;
 use tidegauge_spec::{BadJob, JobSpec, Problem, SourceSpec};
 
@@ -17,11 +16,9 @@ use super::ingest::IngestContext;
 use crate::error::{Error, Result, from_datafusion};
 use crate::plan::{JobPlan, Query, SinkTable, SourceTable, fingerprint};
 use crate::sink::SinkTarget;
-use crate::source::{OpenSettings, Scheme, SourceLocation, arrow_schema, split_location};
+use crate::source::{SourceLocation, arrow_schema, open_store, split_location};
 use crate::sql::{SessionSettings, SqlError, at_clock, parse_script, session_state};
 
-const BATCH_ROWS: usize = 8_192;
-const BLOCK_BYTES: usize = 1024 * 1024;
 /// How many of the largest consumers an error about memory names.
 const CONSUMERS_NAMED: usize = 3;
 
@@ -127,26 +124,10 @@ impl SourceRuntime {
             Error::bug(format!("the source {} lost its event time", spec.name)).with_source(error)
         })?;
         let location = split_location(&spec.location)?;
-        let store: Arc<dyn ObjectStore> = match &location.scheme {
-            Scheme::Local => Arc::new(LocalFileSystem::new()),
-            Scheme::S3 { bucket } => Arc::clone(Storage::open(&format!("s3://{bucket}"))?.store()),
-        };
+        let store = open_store(&location.scheme)?;
         let future_max_us =
             i64::try_from(spec.event_time.future_max.as_micros()).unwrap_or(i64::MAX);
         Ok(Self { spec: spec.clone(), table, location, store, time_column, future_max_us })
-    }
-
-    /// How its files are decoded when the columns at `projection` are read.
-    pub(super) fn open_settings(&self, projection: Vec<usize>) -> OpenSettings {
-        OpenSettings {
-            schema: Arc::clone(&self.table.schema),
-            projection,
-            format: self.spec.format.clone(),
-            compression: self.spec.compression,
-            unit: self.spec.event_time.unit,
-            batch_rows: BATCH_ROWS,
-            block_bytes: BLOCK_BYTES,
-        }
     }
 }
 

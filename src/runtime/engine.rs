@@ -14,8 +14,10 @@ use tokio::sync::watch;
 
 use super::close::{WrittenRun, close, keep_open};
 use super::compile::{CompiledJob, SourceRuntime};
-use super::ingest::{IngestContext, SourceReceipt, ingest};
+use super::ingest::{IngestContext, ingest};
+use super::pass::SourceReceipt;
 use super::progress::Progress;
+use super::remote::Remote;
 use super::stage_work::StageWork;
 use super::summary::Totals;
 use super::view::JobView;
@@ -47,6 +49,7 @@ pub struct Engine {
     /// The next epoch starts anew, and until then this is the state.
     reset: Option<Box<JobState>>,
     view: watch::Sender<Arc<JobView>>,
+    remote: Option<Arc<dyn Remote>>,
 }
 
 /// What became of an epoch.
@@ -105,7 +108,15 @@ impl Engine {
         let totals = Totals::new(&job.spec);
         let shown = reset.as_deref().unwrap_or(log.state());
         let (view, _) = watch::channel(Arc::new(JobView::new(shown, &cache, None)));
-        Ok(Self { job, sources, log, clock, progress, totals, sinks, cache, reset, view })
+        let remote = None;
+        Ok(Self { job, sources, log, clock, progress, totals, sinks, cache, reset, view, remote })
+    }
+
+    /// Runs the plans of the epochs on workers instead of in this process.
+    #[must_use]
+    pub fn on_workers(mut self, remote: Arc<dyn Remote>) -> Self {
+        self.remote = Some(remote);
+        self
     }
 
     /// The job as of its last epoch, and notice of each that follows.
@@ -142,7 +153,7 @@ impl Engine {
 
     async fn attempt(&mut self, work: &Work, attempt: &Attempt) -> Result<Step> {
         let mut timings = Timings::start();
-        let context = self.context(attempt);
+        let context = self.context(attempt).await?;
         let mut receipts = self.ingest_all(work, &context).await?;
         timings.lap("ingest");
         let mut stages = self.stage_works(&mut receipts);
@@ -170,7 +181,7 @@ impl Engine {
         self.commit(attempt, record, written).await
     }
 
-    fn context(&self, attempt: &Attempt) -> IngestContext {
+    async fn context(&self, attempt: &Attempt) -> Result<IngestContext> {
         let state = self.state();
         let watermarks = self
             .job
@@ -179,14 +190,19 @@ impl Engine {
             .keys()
             .map(|id| (id.clone(), state.stages.get(id).and_then(|stage| stage.watermark_us)))
             .collect();
-        IngestContext {
+        let crew = match &self.remote {
+            Some(remote) => Some(remote.gather().await?),
+            None => None,
+        };
+        Ok(IngestContext {
             attempt: attempt.clone(),
             state: self.log.storage().clone(),
             sinks: self.sinks.clone(),
             watermarks,
             numbers: Arc::new(AtomicU32::new(0)),
             progress: Arc::clone(&self.progress),
-        }
+            crew,
+        })
     }
 
     async fn ingest_all(

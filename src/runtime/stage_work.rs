@@ -6,7 +6,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::memory_pool::MemoryReservation;
 use tidegauge_commitlog::{Run, StageChange, StageState, Storage};
 
-use super::ingest::StageReceipt;
+use super::pass::StageReceipt;
 use crate::operator::StateInput;
 use crate::plan::Stage;
 use crate::state::{StatePart, StateShape, StateView, start_range};
@@ -68,7 +68,7 @@ impl StageWork {
                     piece_of_run(StatePart::File(run.clone()), PieceOrigin::NewRun(run))
                 }),
             );
-            reserved.push(part.reservation);
+            reserved.extend(part.reservation);
         }
         for run in before.map(|state| state.runs.as_slice()).unwrap_or_default() {
             let part = match cached(&run.path) {

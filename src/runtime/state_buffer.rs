@@ -13,11 +13,18 @@ use crate::state::write_run;
 
 /// Where a buffer's runs go.
 #[derive(Debug, Clone)]
-pub(super) struct RunTarget {
-    pub(super) storage: Storage,
-    pub(super) attempt: Attempt,
-    pub(super) stage: String,
-    pub(super) schema: SchemaRef,
+pub struct RunTarget {
+    pub(crate) storage: Storage,
+    pub(crate) attempt: Attempt,
+    pub(crate) stage: String,
+    pub(crate) schema: SchemaRef,
+}
+
+impl RunTarget {
+    /// The name of the run that holds what stays open, merged.
+    pub(crate) fn merged_path(&self) -> String {
+        self.attempt.run_path(&self.stage, "open")
+    }
 }
 
 /// Partial aggregates of one stage.
@@ -32,10 +39,10 @@ pub(super) struct StateBuffer {
 
 /// What a buffer held in the end. The memory stays reserved as long as it is kept.
 #[derive(Debug)]
-pub(super) struct Buffered {
-    pub(super) batches: Vec<RecordBatch>,
-    pub(super) runs: Vec<Run>,
-    pub(super) reservation: MemoryReservation,
+pub(crate) struct Buffered {
+    pub(crate) batches: Vec<RecordBatch>,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) reservation: Option<MemoryReservation>,
 }
 
 impl StateBuffer {
@@ -66,6 +73,7 @@ impl StateBuffer {
     }
 
     pub(super) fn finish(self) -> Buffered {
-        Buffered { batches: self.batches, runs: self.runs, reservation: self.reservation }
+        let reservation = Some(self.reservation);
+        Buffered { batches: self.batches, runs: self.runs, reservation }
     }
 }

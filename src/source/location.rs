@@ -2,11 +2,12 @@
 //! disk or in a bucket. This only reads the text; nothing is opened.
 
 use glob::Pattern;
+use serde::{Deserialize, Serialize};
 
 use super::{SourceError, SourceResult};
 
 /// The kind of storage.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scheme {
     /// The local file system.
     Local,

@@ -24,6 +24,7 @@ mod number;
 mod parquet;
 mod reader;
 mod schema;
+mod store;
 mod timestamp;
 mod value;
 
@@ -36,6 +37,7 @@ pub use location::{Scheme, SourceLocation, split_location};
 pub use parquet::{ObjectReader, parquet_row_groups};
 pub use reader::{InputFile, OpenSettings, read_file};
 pub use schema::arrow_schema;
+pub use store::open_store;
 pub use timestamp::{parse_timestamp, timestamp_from_number};
 
 /// Bytes in; a batch and the rejects out. One decoder reads one file from its start.

@@ -10,11 +10,12 @@ use datafusion::arrow::compute::{filter_record_batch, take_record_batch};
 use datafusion::arrow::datatypes::TimestampMicrosecondType;
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
+use serde::{Deserialize, Serialize};
 
 use crate::sql::WindowShape;
 
 /// A stage's rows are those of windows, or of panes that are put together into windows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateShape {
     /// The windows.
     pub shape: WindowShape,
@@ -40,7 +41,7 @@ impl StateShape {
 }
 
 /// The rows that a plan sees of a state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StateView {
     /// The rows of each window whose end lies in `(after_us, through_us]`, the first key being
     /// the window's start.

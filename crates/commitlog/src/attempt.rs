@@ -1,5 +1,7 @@
 //! One try at one epoch: its identity, and names that no other try can ever use.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 use crate::names::{self, Epoch, SinkName};
 use crate::record::{CommitRecord, FORMAT_VERSION};
@@ -8,7 +10,7 @@ use crate::record::{CommitRecord, FORMAT_VERSION};
 ///
 /// Names made here are unique: a record of an earlier try may still land, and what it names must
 /// then be what that try wrote.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// The epoch that is tried.
     pub epoch: Epoch,

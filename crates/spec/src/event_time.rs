@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::column::{ColumnType, Schema};
 use crate::item::Item;
@@ -31,7 +31,7 @@ pub struct EventTimeSpec {
 }
 
 /// The unit of a time that is a number, counted from 1970-01-01 UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EpochUnit {
     /// `s`
     Seconds,

@@ -1,6 +1,6 @@
 //! Formats and compression of files, as sources and sinks name them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::item::{Fields, Item};
 use crate::report::quoted;
@@ -10,7 +10,7 @@ use crate::yaml::Value;
 const CSV_KEYS: [&str; 2] = ["delimiter", "null"];
 
 /// The format of a source's files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Format {
     /// `json`: one object a line.
     Json,
@@ -21,7 +21,7 @@ pub enum Format {
 }
 
 /// How a source's CSV is written: YAML `csv: {delimiter: ";", null: "NULL"}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CsvOptions {
     /// The byte between fields; a comma by default.
     pub delimiter: u8,
@@ -36,7 +36,7 @@ impl Default for CsvOptions {
 }
 
 /// The compression of a source's files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Compression {
     /// `auto`: told for each file.
     Auto,

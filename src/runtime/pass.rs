@@ -1,0 +1,328 @@
+//! One pass over new files of a source, shared by all cuts: what step 2 of an epoch does, here or
+//! on a worker.
+//!
+//! ```text
+//!  files --> decode --> guard --> rule of cut 1 --> plan of cut 1 --> state buffer
+//!                            \--> rule of cut 2 --> plan of cut 2 --> prepared files of a sink
+//! ```
+//!
+//! Each partition takes the next file from one queue, so that a slow file holds up nobody.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
+use datafusion::physical_plan::expressions::lit;
+use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan};
+use futures::StreamExt;
+use object_store::ObjectStore;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tidegauge_commitlog::{SinkFile, SourceRows, StageRows};
+use tidegauge_spec::{Compression, EpochUnit, Format};
+use tokio::task::JoinSet;
+
+use super::assign::{CutRule, Guard, source_rows};
+use super::cut_run::{CutOutput, CutResult, CutRun};
+use super::progress::Progress;
+use super::state_buffer::{Buffered, RunTarget, StateBuffer};
+use crate::error::{Error, Result, from_datafusion};
+use crate::plan::{CutTarget, IngestCut};
+use crate::sink::{SinkTarget, SinkWriter};
+use crate::source::{Decoded, InputFile, OpenSettings, Reject, Scheme, open_store, read_file};
+use crate::sql::WindowShape;
+
+const BATCH_ROWS: usize = 8_192;
+const BLOCK_BYTES: usize = 1024 * 1024;
+
+/// A pass, but for its files.
+#[derive(Debug, Clone)]
+pub struct PassPlan {
+    pub(crate) source: PassSource,
+    /// The declared columns of the source.
+    pub(crate) schema: SchemaRef,
+    pub(crate) cuts: Vec<PassCut>,
+    /// How many files are read at once.
+    pub(crate) partitions: usize,
+}
+
+/// How the files of a source are read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PassSource {
+    pub(crate) scheme: Scheme,
+    pub(crate) format: Format,
+    pub(crate) compression: Compression,
+    pub(crate) unit: Option<EpochUnit>,
+    /// The position of the event time among the declared columns.
+    pub(crate) time_column: usize,
+    /// Later event times than this are taken for a broken clock.
+    pub(crate) future_max_us: i64,
+}
+
+/// One cut of a pass.
+#[derive(Debug, Clone)]
+pub(crate) struct PassCut {
+    pub(crate) plan: IngestCut,
+    /// For a windowed stage: its windows, and the watermark up to which they are closed.
+    pub(crate) window: Option<(WindowShape, Option<i64>)>,
+    pub(crate) output: OutputTarget,
+    /// For a stage: the plan that merges its partial aggregates, over a scan of nothing yet.
+    pub(crate) merge: Option<Arc<dyn ExecutionPlan>>,
+}
+
+/// Where the rows of a cut go.
+#[derive(Debug, Clone)]
+pub(crate) enum OutputTarget {
+    State(RunTarget),
+    Sink(SinkTarget),
+}
+
+/// What the pass over a source gave.
+#[derive(Debug, Default)]
+pub struct SourceReceipt {
+    pub(crate) rows: SourceRows,
+    pub(crate) time_max_us: Option<i64>,
+    pub(crate) stages: BTreeMap<String, StageReceipt>,
+    pub(crate) files: Vec<SinkFile>,
+}
+
+/// What a pass gave to one stage.
+#[derive(Debug, Default)]
+pub(crate) struct StageReceipt {
+    pub(crate) rows: StageRows,
+    pub(crate) parts: Vec<Buffered>,
+}
+
+impl PassPlan {
+    /// Reads `files` once, for all cuts.
+    pub(crate) async fn run(
+        self,
+        files: Vec<InputFile>,
+        progress: Arc<Progress>,
+        task: Arc<TaskContext>,
+    ) -> Result<SourceReceipt> {
+        let partitions = self.partitions;
+        let pass = Arc::new(Pass::new(self, files, progress, task)?);
+        let mut tasks = JoinSet::new();
+        for partition in 0..partitions {
+            let pass = Arc::clone(&pass);
+            tasks.spawn(async move { pass.run(partition).await });
+        }
+        let mut total = SourceReceipt::default();
+        while let Some(done) = tasks.join_next().await {
+            let stopped = |error| Error::bug("an ingest task stopped").with_source(error);
+            total.add(done.map_err(stopped)??);
+        }
+        Ok(total)
+    }
+}
+
+/// A pass that runs, shared by its partitions.
+struct Pass {
+    cuts: Vec<Cut>,
+    guard: Guard,
+    files: Mutex<VecDeque<InputFile>>,
+    store: Arc<dyn ObjectStore>,
+    settings: Arc<OpenSettings>,
+    task: Arc<TaskContext>,
+    progress: Arc<Progress>,
+}
+
+struct Cut {
+    plan: IngestCut,
+    rule: CutRule,
+    output: OutputTarget,
+}
+
+impl Pass {
+    fn new(
+        plan: PassPlan,
+        files: Vec<InputFile>,
+        progress: Arc<Progress>,
+        task: Arc<TaskContext>,
+    ) -> Result<Self> {
+        let PassPlan { source, schema, cuts, .. } = plan;
+        let decoded = decoded_columns(source.time_column, &cuts);
+        let decoded_schema: SchemaRef =
+            Arc::new(schema.project(&decoded).map_err(|error| from_datafusion(error.into()))?);
+        let position = |column: usize| decoded.iter().position(|&at| at == column).unwrap_or(0);
+        let cuts = cuts
+            .into_iter()
+            .map(|cut| {
+                let rule = rule(&cut, &decoded_schema, &position)?;
+                Ok(Cut { plan: cut.plan, rule, output: cut.output })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let guard = Guard {
+            time_column: position(source.time_column),
+            future_max_us: source.future_max_us,
+        };
+        let settings = OpenSettings {
+            schema,
+            projection: decoded,
+            format: source.format,
+            compression: source.compression,
+            unit: source.unit,
+            batch_rows: BATCH_ROWS,
+            block_bytes: BLOCK_BYTES,
+        };
+        Ok(Self {
+            cuts,
+            guard,
+            files: Mutex::new(files.into()),
+            store: open_store(&source.scheme)?,
+            settings: Arc::new(settings),
+            task,
+            progress,
+        })
+    }
+
+    async fn run(&self, partition: usize) -> Result<SourceReceipt> {
+        let mut receipt = SourceReceipt::default();
+        let mut runs = self
+            .cuts
+            .iter()
+            .map(|cut| cut.start(partition, &self.task))
+            .collect::<Result<Vec<_>>>()?;
+        let mut rows = vec![StageRows::default(); runs.len()];
+        while let Some(file) = self.next_file() {
+            let mut decoded = read_file(Arc::clone(&self.store), &file, Arc::clone(&self.settings));
+            while let Some(block) = decoded.next().await {
+                let block = block.map_err(Error::from)?;
+                refuse_rejects(&file, &block)?;
+                self.hand_out(block, &mut runs, &mut rows, &mut receipt).await?;
+            }
+            self.progress.add_file();
+        }
+        for ((run, cut), rows) in runs.into_iter().zip(&self.cuts).zip(rows) {
+            receipt.add_result(&cut.plan.target, run.finish().await?, rows);
+        }
+        Ok(receipt)
+    }
+
+    fn next_file(&self) -> Option<InputFile> {
+        self.files.lock().pop_front()
+    }
+
+    async fn hand_out(
+        &self,
+        block: Decoded,
+        runs: &mut [CutRun],
+        rows: &mut [StageRows],
+        receipt: &mut SourceReceipt,
+    ) -> Result<()> {
+        let guarded = self.guard.apply(block.batch).map_err(from_datafusion)?;
+        let mut taken = Vec::with_capacity(self.cuts.len());
+        for cut in &self.cuts {
+            let cut = cut.rule.take(&guarded, self.guard.time_column).map_err(from_datafusion)?;
+            taken.push(cut);
+        }
+        let source = source_rows(&guarded, &taken);
+        for ((run, cut), rows) in runs.iter_mut().zip(taken).zip(rows) {
+            rows.add(&cut.rows);
+            if let Some(chunk) = cut.chunk {
+                run.feed(chunk).await?;
+            }
+        }
+        let time_max_us = guarded.time_us.map(|(_, last)| last);
+        receipt.rows.add(&source);
+        receipt.time_max_us = receipt.time_max_us.max(time_max_us);
+        self.progress.add_rows(source.rows_in, time_max_us);
+        Ok(())
+    }
+}
+
+impl Cut {
+    fn start(&self, partition: usize, task: &Arc<TaskContext>) -> Result<CutRun> {
+        let (queue, stream) = match &self.plan.input {
+            Some(input) => {
+                let stream = self.plan.plan.execute(partition, Arc::clone(task));
+                (input.queues.get(partition).cloned(), stream.map_err(from_datafusion)?)
+            }
+            None => {
+                let nothing = EmptyRecordBatchStream::new(self.plan.plan.schema());
+                let stream: SendableRecordBatchStream = Box::pin(nothing);
+                (None, stream)
+            }
+        };
+        let output = match &self.output {
+            OutputTarget::State(target) => {
+                let pool = task.memory_pool();
+                let buffer = StateBuffer::new(target.clone(), format!("{partition}"), pool);
+                CutOutput::State(Box::new(buffer))
+            }
+            OutputTarget::Sink(target) => {
+                CutOutput::Sink(Box::new(SinkWriter::new(target.clone())?))
+            }
+        };
+        Ok(CutRun::new(stream, queue, output))
+    }
+}
+
+impl SourceReceipt {
+    /// Takes in what another part of the pass gave.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.rows.add(&other.rows);
+        self.time_max_us = self.time_max_us.max(other.time_max_us);
+        self.files.extend(other.files);
+        for (id, stage) in other.stages {
+            let mine = self.stages.entry(id).or_default();
+            mine.rows.add(&stage.rows);
+            mine.parts.extend(stage.parts);
+        }
+    }
+
+    fn add_result(&mut self, target: &CutTarget, result: CutResult, rows: StageRows) {
+        match (target, result) {
+            (CutTarget::Stage(id), CutResult::State(part)) => {
+                let stage = self.stages.entry(id.clone()).or_default();
+                stage.rows.add(&rows);
+                stage.parts.push(part);
+            }
+            (_, CutResult::Sink(files)) => self.files.extend(files),
+            (CutTarget::Query(_), CutResult::State(_)) => {}
+        }
+    }
+}
+
+/// The columns of the source that any cut reads, in order.
+fn decoded_columns(time_column: usize, cuts: &[PassCut]) -> Vec<usize> {
+    let mut columns = BTreeSet::from([time_column]);
+    for input in cuts.iter().filter_map(|cut| cut.plan.input.as_ref()) {
+        columns.extend(&input.columns);
+        if let Some(filter) = &input.filter {
+            columns.extend(collect_columns(filter).iter().map(|column| column.index()));
+        }
+    }
+    columns.into_iter().collect()
+}
+
+fn rule(cut: &PassCut, decoded: &Schema, position: &impl Fn(usize) -> usize) -> Result<CutRule> {
+    let window = cut.window;
+    let Some(input) = &cut.plan.input else {
+        // The planner found that the filter is never true.
+        return Ok(CutRule { filter: Some(lit(false)), columns: vec![], window });
+    };
+    let filter: Option<Arc<dyn PhysicalExpr>> = match &input.filter {
+        Some(filter) => {
+            Some(reassign_expr_columns(Arc::clone(filter), decoded).map_err(from_datafusion)?)
+        }
+        None => None,
+    };
+    Ok(CutRule { filter, columns: input.columns.iter().map(|&at| position(at)).collect(), window })
+}
+
+/// Until there is a quarantine, a record that cannot be read fails the epoch.
+fn refuse_rejects(file: &InputFile, block: &Decoded) -> Result<()> {
+    let Some(Reject { line, byte_offset, field, message, .. }) = block.rejects.first() else {
+        return Ok(());
+    };
+    let field = field.as_deref().map(|name| format!("field {name}: ")).unwrap_or_default();
+    Err(Error::bad_record(format!(
+        "{}:{line}: {field}{message} (byte {byte_offset})",
+        file.display
+    )))
+}

@@ -1,0 +1,57 @@
+//! What an epoch asks of workers. Who they are and how plans reach them is not known here.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::execution::context::SessionState;
+use datafusion::physical_plan::ExecutionPlan;
+use tidegauge_commitlog::{Run, SinkFile};
+
+use super::pass::{PassPlan, SourceReceipt};
+use super::state_buffer::RunTarget;
+use crate::error::Result;
+use crate::sink::SinkTarget;
+use crate::source::InputFile;
+
+/// Workers that a job may run on.
+#[async_trait]
+pub trait Remote: Debug + Send + Sync {
+    /// The workers that answer now, for one attempt at an epoch.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is none.
+    async fn gather(&self) -> Result<Arc<dyn Crew>>;
+}
+
+/// The workers of one attempt. A failure of any of them fails the attempt.
+#[async_trait]
+pub trait Crew: Debug + Send + Sync {
+    /// How many they are; at least one.
+    fn workers(&self) -> usize;
+
+    /// Runs a pass over `files`. What it gives of stages is in runs.
+    async fn ingest(
+        &self,
+        session: &SessionState,
+        pass: PassPlan,
+        files: Vec<InputFile>,
+    ) -> Result<SourceReceipt>;
+
+    /// Runs `plan` and writes its rows into prepared files.
+    async fn write_sink(
+        &self,
+        session: &SessionState,
+        plan: Arc<dyn ExecutionPlan>,
+        target: SinkTarget,
+    ) -> Result<Vec<SinkFile>>;
+
+    /// Runs `plan`, which gives partial aggregates in one partition, and writes them as one run;
+    /// none when there are no rows.
+    async fn write_run(
+        &self,
+        session: &SessionState,
+        plan: Arc<dyn ExecutionPlan>,
+        target: RunTarget,
+    ) -> Result<Option<Run>>;
+}
