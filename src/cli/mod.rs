@@ -9,7 +9,10 @@ mod progress;
 mod review;
 mod run;
 mod show;
+mod signals;
 mod test;
+mod worker;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -32,6 +35,8 @@ enum Command {
     Run(run::RunArguments),
     /// Validate a job without reading data, and print what its sinks hold.
     Check(check::CheckArguments),
+    /// Run plans that coordinators send.
+    Worker(worker::WorkerArguments),
     /// Run the cases of tests/jobs/<job>.yaml.
     Test(test::TestArguments),
     /// Write realistic telemetry with labelled anomalies.
@@ -62,6 +67,7 @@ pub fn main() -> ExitCode {
         match arguments.command {
             Command::Run(arguments) => run::run(arguments).await,
             Command::Check(arguments) => check::check(arguments).await,
+            Command::Worker(arguments) => worker::worker(arguments).await,
             Command::Test(arguments) => test::test(arguments).await,
             Command::Generate(arguments) => generate::generate(arguments),
             Command::Review(arguments) => review::review(arguments).await,

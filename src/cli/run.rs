@@ -11,6 +11,8 @@ use tokio::sync::watch;
 
 use super::failure::Failure;
 use super::progress::Display;
+use super::signals::stop_signal;
+use super::workers::WorkersArguments;
 use crate::error::Error;
 use crate::runtime::{CompiledJob, Engine, OpenOptions, Progress, Summary};
 
@@ -34,6 +36,8 @@ pub(super) struct RunArguments {
     /// How the summary is printed on stdout.
     #[arg(long, value_enum, default_value_t = SummaryFormat::Text)]
     summary: SummaryFormat,
+    #[command(flatten)]
+    workers: WorkersArguments,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -49,11 +53,15 @@ pub(super) async fn compile(path: &Path) -> Result<CompiledJob, Failure> {
 }
 
 pub(super) async fn run(arguments: RunArguments) -> Result<(), Failure> {
+    let cluster = arguments.workers.cluster()?;
     let job = compile(&arguments.job).await?;
     let progress = Arc::new(Progress::default());
     let options = OpenOptions { reset_state: arguments.reset_state, adopt: arguments.adopt };
     let display = Display::start(&job.spec.name, Arc::clone(&progress));
     let mut engine = Engine::open(job, options, Arc::new(SystemClock), progress).await?;
+    if let Some(cluster) = cluster {
+        engine = engine.on_workers(cluster);
+    }
     let summary = match arguments.once {
         true => engine.run_once(arguments.drain).await,
         false => run_until_stopped(&mut engine).await,
@@ -83,16 +91,6 @@ async fn run_until_stopped(engine: &mut Engine) -> crate::error::Result<Summary>
                 )),
             }
         }
-    }
-}
-
-/// Ctrl-C, or the signal that a service manager sends.
-async fn stop_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        pressed = tokio::signal::ctrl_c() => pressed,
-        _ = terminate.recv() => Ok(()),
     }
 }
 

@@ -65,8 +65,7 @@ impl TableProvider for StreamTable {
             None => None,
         };
         let partitions = state.config().target_partitions();
-        let schema = Arc::new(self.schema.project(&columns)?);
-        Ok(Arc::new(ChunkScan::new(columns, filter, schema, partitions)))
+        Ok(Arc::new(ChunkScan::new(columns, filter, Arc::clone(&self.schema), partitions)?))
     }
 
     fn supports_filters_pushdown(
@@ -101,16 +100,23 @@ pub struct ChunkScan {
     pub filter: Option<Arc<dyn PhysicalExpr>>,
     /// A queue for each partition.
     pub queues: Vec<Arc<ChunkQueue>>,
+    /// All columns of the source.
+    pub source: SchemaRef,
     properties: Arc<PlanProperties>,
 }
 
 impl ChunkScan {
-    fn new(
+    /// A scan of the columns at `columns` of `source`, with empty queues.
+    ///
+    /// # Errors
+    /// When the source has no such column.
+    pub fn new(
         columns: Vec<usize>,
         filter: Option<Arc<dyn PhysicalExpr>>,
-        schema: SchemaRef,
+        source: SchemaRef,
         partitions: usize,
-    ) -> Self {
+    ) -> Result<Self> {
+        let schema = Arc::new(source.project(&columns)?);
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(partitions),
@@ -118,7 +124,7 @@ impl ChunkScan {
             Boundedness::Bounded,
         );
         let queues = (0..partitions).map(|_| Arc::default()).collect();
-        Self { columns, filter, queues, properties: Arc::new(properties) }
+        Ok(Self { columns, filter, queues, source, properties: Arc::new(properties) })
     }
 }
 

@@ -23,10 +23,7 @@ use crate::state::{StatePart, StateShape, StateView, read_run};
 /// Reads the state of one stage.
 #[derive(Debug, Clone)]
 pub struct StateScan {
-    storage: Storage,
-    parts: Vec<StatePart>,
-    state: StateShape,
-    view: StateView,
+    input: StateInput,
     properties: Arc<PlanProperties>,
 }
 
@@ -52,15 +49,25 @@ impl StateScan {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        let StateInput { storage, parts, state, view } = input;
-        Self { storage, parts, state, view, properties: Arc::new(properties) }
+        Self { input, properties: Arc::new(properties) }
+    }
+
+    /// What it reads.
+    pub fn input(&self) -> &StateInput {
+        &self.input
+    }
+
+    /// The same scan of other parts.
+    pub fn with_parts(&self, parts: Vec<StatePart>) -> Self {
+        let input = StateInput { parts, ..self.input.clone() };
+        Self { input, properties: Arc::clone(&self.properties) }
     }
 
     fn part(
         &self,
         part: &StatePart,
     ) -> BoxStream<'static, Result<datafusion::arrow::array::RecordBatch>> {
-        let (state, view) = (self.state, self.view);
+        let (state, view) = (self.input.state, self.input.view);
         match part {
             StatePart::Memory(batches) => {
                 let batches = Arc::clone(batches);
@@ -69,7 +76,7 @@ impl StateScan {
                 futures::stream::iter(seen).boxed()
             }
             StatePart::File(run) => {
-                read_run(self.storage.clone(), run.clone(), self.schema(), state, view)
+                read_run(self.input.storage.clone(), run.clone(), self.schema(), state, view)
             }
         }
     }
@@ -77,8 +84,9 @@ impl StateScan {
 
 impl DisplayAs for StateScan {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        let files = self.parts.iter().filter(|part| matches!(part, StatePart::File(_))).count();
-        write!(f, "StateScan: {:?} memory={} runs={files}", self.view, self.parts.len() - files)
+        let parts = &self.input.parts;
+        let files = parts.iter().filter(|part| matches!(part, StatePart::File(_))).count();
+        write!(f, "StateScan: {:?} memory={} runs={files}", self.input.view, parts.len() - files)
     }
 }
 
@@ -112,6 +120,7 @@ impl ExecutionPlan for StateScan {
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let partitions = self.properties.partitioning.partition_count();
         let mine: Vec<_> = self
+            .input
             .parts
             .iter()
             .enumerate()

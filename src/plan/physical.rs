@@ -19,6 +19,8 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
+use serde::{Deserialize, Serialize};
+
 use super::job_plan::JobPlan;
 use super::nodes::{PartialNode, StageNode};
 use super::query::Query;
@@ -38,7 +40,7 @@ pub struct IngestCut {
 }
 
 /// Where the rows of a cut go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CutTarget {
     /// Partial aggregates of a stage, by its identity.
     Stage(String),
@@ -128,22 +130,31 @@ async fn ingest_cut(
     target: CutTarget,
     plan: &LogicalPlan,
 ) -> Result<IngestCut> {
-    let plan = physical(state, HashMap::new(), plan).await?;
-    let input = chunk_scan(&plan).map(|scan| CutInput {
-        columns: scan.columns.clone(),
-        filter: scan.filter.clone(),
-        queues: scan.queues.clone(),
-    });
-    let partitions = plan.output_partitioning().partition_count();
-    if let Some(input) = &input
-        && input.queues.len() != partitions
-    {
-        return internal_err!(
-            "an ingest plan of {} queues runs in {partitions}",
-            input.queues.len()
-        );
+    IngestCut::new(target, physical(state, HashMap::new(), plan).await?)
+}
+
+impl IngestCut {
+    /// The cut that `plan` runs.
+    ///
+    /// # Errors
+    /// When the plan does not take its chunks in as many partitions as it gives rows.
+    pub fn new(target: CutTarget, plan: Arc<dyn ExecutionPlan>) -> Result<Self> {
+        let input = chunk_scan(&plan).map(|scan| CutInput {
+            columns: scan.columns.clone(),
+            filter: scan.filter.clone(),
+            queues: scan.queues.clone(),
+        });
+        let partitions = plan.output_partitioning().partition_count();
+        if let Some(input) = &input
+            && input.queues.len() != partitions
+        {
+            return internal_err!(
+                "an ingest plan of {} queues runs in {partitions}",
+                input.queues.len()
+            );
+        }
+        Ok(Self { target, plan, input })
     }
-    Ok(IngestCut { target, plan, input })
 }
 
 fn chunk_scan(plan: &Arc<dyn ExecutionPlan>) -> Option<&ChunkScan> {

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::context::SessionState;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use tidegauge_commitlog::SinkFile;
-use tokio::task::JoinSet;
 
 use super::compile::CompiledJob;
 use super::ingest::{IngestContext, run_target};
 use super::stage_work::{Piece, StageWork};
 use crate::error::{Error, Result, from_datafusion};
 use crate::plan::Query;
-use crate::sink::{SinkTarget, SinkWriter};
+use crate::sink::{SinkTarget, write_streams};
 use crate::state::{StateView, start_range, write_run};
 
 /// Runs the close plans of all queries of which a window closes.
@@ -73,27 +72,7 @@ async fn write_plan(
     } else {
         execute_stream_partitioned(plan, task).map_err(from_datafusion)?
     };
-    let mut tasks = JoinSet::new();
-    for mut rows in streams {
-        let target = target.clone();
-        tasks.spawn(async move {
-            let mut writer = SinkWriter::new(target)?;
-            while let Some(batch) = rows.next().await {
-                let batch = batch.map_err(from_datafusion)?;
-                if batch.num_rows() > 0 {
-                    writer.write(&batch).await?;
-                }
-            }
-            writer.finish().await
-        });
-    }
-    let mut files = Vec::new();
-    while let Some(done) = tasks.join_next().await {
-        let done = done.map_err(|error| Error::bug("a sink's task stopped").with_source(error))?;
-        files.extend(done?);
-    }
-    files.sort_by(|a, b| a.published.cmp(&b.published));
-    Ok(files)
+    write_streams(streams, &target).await
 }
 
 /// A run that an epoch wrote, with its rows to be kept in memory.
@@ -124,7 +103,7 @@ pub(super) async fn keep_open(
     let plan = stage.merge_plan(input, partitions).map_err(from_datafusion)?;
     let target = run_target(stage, context)?;
     if let Some(crew) = &context.crew {
-        work.change.runs_added.extend(crew.write_run(&session, plan, target).await?);
+        work.change.runs_added.extend(crew.write_runs(&session, plan, target).await?);
         return Ok(None);
     }
     let rows = execute_stream(plan, session.task_ctx()).map_err(from_datafusion)?;

@@ -9,7 +9,6 @@ use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use object_store::ObjectStore;
-use tidegauge_commitlog::Storage;
 use tidegauge_spec::{BadJob, JobSpec, Problem, SourceSpec};
 
 use super::ingest::IngestContext;
@@ -139,7 +138,11 @@ fn source_table(spec: &SourceSpec) -> SourceTable {
     }
 }
 
-fn runtime_env(memory_max_bytes: u64) -> Result<Arc<RuntimeEnv>> {
+/// Memory of at most `memory_max_bytes`, shared fairly by all that runs in it, with spill files.
+///
+/// # Errors
+/// When there is no place for spill files.
+pub fn runtime_env(memory_max_bytes: u64) -> Result<Arc<RuntimeEnv>> {
     let bytes = usize::try_from(memory_max_bytes).unwrap_or(usize::MAX);
     let named = std::num::NonZeroUsize::new(CONSUMERS_NAMED).unwrap_or(std::num::NonZeroUsize::MIN);
     let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), named);

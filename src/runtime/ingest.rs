@@ -53,6 +53,7 @@ pub(super) async fn ingest(
         schema: Arc::clone(&source.table.schema),
         cuts,
         partitions,
+        task: "0".to_owned(),
     };
     let readers = partitions * context.crew.as_ref().map_or(1, |crew| crew.workers());
     let files = match source.spec.format {
@@ -103,12 +104,15 @@ fn pass_cut(
                 state: StateShape { shape: stage.shape, panes: stage.panes },
                 view: StateView::Open { through_us: i64::MIN },
             };
-            let merge = stage.merge_plan(nothing, partitions).map_err(from_datafusion)?;
+            let merge = match &context.crew {
+                Some(_) => Some(stage.merge_plan(nothing, partitions).map_err(from_datafusion)?),
+                None => None,
+            };
             let watermark_us = context.watermarks.get(id).copied().flatten();
             Ok(PassCut {
                 window: Some((stage.shape, watermark_us)),
                 output: OutputTarget::State(target),
-                merge: Some(merge),
+                merge,
                 plan,
             })
         }

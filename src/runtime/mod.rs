@@ -19,7 +19,7 @@ mod view;
 mod watermark;
 mod work;
 
-pub use compile::CompiledJob;
+pub use compile::{CompiledJob, runtime_env};
 pub use engine::{Engine, OpenOptions};
 pub(crate) use pass::{OutputTarget, PassCut, PassPlan, PassSource, SourceReceipt, StageReceipt};
 pub use progress::Progress;

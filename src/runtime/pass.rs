@@ -47,6 +47,8 @@ pub struct PassPlan {
     pub(crate) cuts: Vec<PassCut>,
     /// How many files are read at once.
     pub(crate) partitions: usize,
+    /// The task that runs it, for the names of runs.
+    pub(crate) task: String,
 }
 
 /// How the files of a source are read.
@@ -128,6 +130,7 @@ struct Pass {
     store: Arc<dyn ObjectStore>,
     settings: Arc<OpenSettings>,
     task: Arc<TaskContext>,
+    task_name: String,
     progress: Arc<Progress>,
 }
 
@@ -144,7 +147,7 @@ impl Pass {
         progress: Arc<Progress>,
         task: Arc<TaskContext>,
     ) -> Result<Self> {
-        let PassPlan { source, schema, cuts, .. } = plan;
+        let PassPlan { source, schema, cuts, task: task_name, .. } = plan;
         let decoded = decoded_columns(source.time_column, &cuts);
         let decoded_schema: SchemaRef =
             Arc::new(schema.project(&decoded).map_err(|error| from_datafusion(error.into()))?);
@@ -176,6 +179,7 @@ impl Pass {
             store: open_store(&source.scheme)?,
             settings: Arc::new(settings),
             task,
+            task_name,
             progress,
         })
     }
@@ -185,7 +189,7 @@ impl Pass {
         let mut runs = self
             .cuts
             .iter()
-            .map(|cut| cut.start(partition, &self.task))
+            .map(|cut| cut.start(partition, &self.task_name, &self.task))
             .collect::<Result<Vec<_>>>()?;
         let mut rows = vec![StageRows::default(); runs.len()];
         while let Some(file) = self.next_file() {
@@ -236,7 +240,7 @@ impl Pass {
 }
 
 impl Cut {
-    fn start(&self, partition: usize, task: &Arc<TaskContext>) -> Result<CutRun> {
+    fn start(&self, partition: usize, task_name: &str, task: &Arc<TaskContext>) -> Result<CutRun> {
         let (queue, stream) = match &self.plan.input {
             Some(input) => {
                 let stream = self.plan.plan.execute(partition, Arc::clone(task));
@@ -251,7 +255,8 @@ impl Cut {
         let output = match &self.output {
             OutputTarget::State(target) => {
                 let pool = task.memory_pool();
-                let buffer = StateBuffer::new(target.clone(), format!("{partition}"), pool);
+                let buffer =
+                    StateBuffer::new(target.clone(), format!("{task_name}-{partition}"), pool);
                 CutOutput::State(Box::new(buffer))
             }
             OutputTarget::Sink(target) => {

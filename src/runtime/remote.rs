@@ -46,12 +46,12 @@ pub trait Crew: Debug + Send + Sync {
         target: SinkTarget,
     ) -> Result<Vec<SinkFile>>;
 
-    /// Runs `plan`, which gives partial aggregates in one partition, and writes them as one run;
-    /// none when there are no rows.
-    async fn write_run(
+    /// Runs `plan`, which merges partial aggregates, over a share of its runs in each task, and
+    /// writes what each gives as a run.
+    async fn write_runs(
         &self,
         session: &SessionState,
         plan: Arc<dyn ExecutionPlan>,
         target: RunTarget,
-    ) -> Result<Option<Run>>;
+    ) -> Result<Vec<Run>>;
 }

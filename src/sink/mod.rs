@@ -4,6 +4,8 @@
 mod parquet;
 mod partition;
 mod read;
+mod streams;
 
 pub use parquet::{SinkTarget, SinkWriter};
 pub use read::{read_all, read_published};
+pub use streams::write_streams;

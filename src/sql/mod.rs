@@ -16,7 +16,7 @@ pub use error::{SqlError, planner_message};
 pub use interval::interval_us;
 pub use pane_function::{pane_functions, pane_start_expr, window_starts_expr};
 pub use script::{JobStatement, StatementKind, parse_script};
-pub use session::{SessionSettings, at_clock, session_state};
+pub use session::{SessionSettings, at_clock, register_functions, session_state};
 pub use window_function::{
     WindowKey, WindowValue, calls_window_function, strip, window_key, window_struct_fields,
 };

@@ -36,6 +36,8 @@ pub fn session_state(settings: &SessionSettings) -> SessionState {
     // them cost more than they save.
     options.optimizer.enable_dynamic_filter_pushdown = false;
     options.execution.parquet.pushdown_filters = false;
+    // A subquery's value would have to reach the tasks of other machines: it becomes a join.
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(Arc::clone(&settings.runtime))
@@ -54,7 +56,8 @@ pub fn at_clock(state: &SessionState, clock_ms: i64) -> SessionState {
     state
 }
 
-fn register_functions(state: &mut SessionState) {
+/// Gives a session all functions of the engine, those that plans alone use among them.
+pub fn register_functions(state: &mut SessionState) {
     use datafusion::execution::FunctionRegistry;
     let scalars = window_functions().into_iter().chain(pane_functions());
     for function in scalars.chain(tidegauge_udfs::all_scalars()) {

@@ -1,0 +1,246 @@
+//! The coordinator's side: who answers, and an epoch's plans sent to them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use datafusion::common::DataFusionError;
+use datafusion::execution::context::SessionState;
+use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion_distributed::{
+    ChannelResolver, DistributedExec, DistributedExt, NetworkCoalesceExec, SessionStateBuilderExt,
+    WorkerResolver,
+};
+use futures::future::join_all;
+use tidegauge_commitlog::{Run, SinkFile};
+use url::Url;
+
+use super::address::WorkerList;
+use super::channel::{Channels, WorkerAccess};
+use super::codec::EngineCodec;
+use super::ingest_exec::IngestExec;
+use super::placement::{TASKS_MIN, TaskCounts, scale_up};
+use super::planner::{HandOver, handed_over};
+use super::receipt::{IngestReceipt, collect};
+use super::sink_exec::{FILES_PER_TASK_MAX, SinkExec};
+use super::state_exec::RunExec;
+use crate::error::{Error, ErrorKind, Result, from_datafusion};
+use crate::runtime::{
+    Buffered, Crew, OutputTarget, PassPlan, Remote, RunTarget, SourceReceipt, StageReceipt,
+};
+use crate::sink::SinkTarget;
+use crate::source::InputFile;
+
+/// The workers of a job.
+#[derive(Debug)]
+pub struct Cluster {
+    list: WorkerList,
+    channels: Arc<Channels>,
+}
+
+impl Cluster {
+    /// The workers at `list`; nothing is asked of them yet.
+    ///
+    /// # Errors
+    /// When the token cannot be sent.
+    pub fn new(list: WorkerList, mut access: WorkerAccess) -> Result<Self> {
+        if let (Some(name), Some(tls)) = (list.server_name(), access.tls.take()) {
+            access.tls = Some(tls.domain_name(name));
+        }
+        Ok(Self { list, channels: Arc::new(Channels::new(access)?) })
+    }
+}
+
+#[async_trait]
+impl Remote for Cluster {
+    async fn gather(&self) -> Result<Arc<dyn Crew>> {
+        let urls = self.list.urls(self.channels.scheme()).await?;
+        let asked = join_all(urls.iter().map(|url| self.channels.probe(url))).await;
+        let (mut there, mut missing) = (Vec::new(), Vec::new());
+        for (url, answer) in urls.into_iter().zip(asked) {
+            match answer {
+                Ok(()) => there.push(url),
+                Err(error) => missing.push(error.message().to_owned()),
+            }
+        }
+        if there.is_empty() {
+            return Err(Error::unavailable(format!(
+                "no worker can be reached ({}); start one with: tidegauge worker --listen ADDRESS",
+                missing.join("; ")
+            )));
+        }
+        for worker in missing {
+            tracing::warn!(worker, "a worker is left out");
+        }
+        Ok(Arc::new(Attempting { urls: there, channels: Arc::clone(&self.channels) }))
+    }
+}
+
+/// The workers of one attempt.
+#[derive(Debug)]
+struct Attempting {
+    urls: Vec<Url>,
+    channels: Arc<Channels>,
+}
+
+#[async_trait]
+impl Crew for Attempting {
+    fn workers(&self) -> usize {
+        self.urls.len()
+    }
+
+    async fn ingest(
+        &self,
+        session: &SessionState,
+        pass: PassPlan,
+        files: Vec<InputFile>,
+    ) -> Result<SourceReceipt> {
+        let sink = pass.cuts.iter().find_map(|cut| match &cut.output {
+            OutputTarget::Sink(target) => Some(target),
+            OutputTarget::State(_) => None,
+        });
+        let first_number = sink.map(|target| self.reserve(target)).unwrap_or_default();
+        let plan = Arc::new(IngestExec::new(pass, files, first_number));
+        let rows = self.run(session, gathered(plan)).await?;
+        let mut total = SourceReceipt::default();
+        for receipt in collect::<IngestReceipt>(rows).await? {
+            total.add(received(receipt));
+        }
+        Ok(total)
+    }
+
+    async fn write_sink(
+        &self,
+        session: &SessionState,
+        plan: Arc<dyn ExecutionPlan>,
+        target: SinkTarget,
+    ) -> Result<Vec<SinkFile>> {
+        let first = self.reserve(&target);
+        let plan = Arc::new(SinkExec::new(ungathered(plan), target, first));
+        let rows = self.run(session, gathered(plan)).await?;
+        let files: Vec<Vec<SinkFile>> = collect(rows).await?;
+        Ok(files.into_iter().flatten().collect())
+    }
+
+    async fn write_runs(
+        &self,
+        session: &SessionState,
+        plan: Arc<dyn ExecutionPlan>,
+        target: RunTarget,
+    ) -> Result<Vec<Run>> {
+        let plan: Arc<dyn ExecutionPlan> = Arc::new(RunExec::new(plan, target));
+        // Each task merges its own share of the runs: the boundary stands above the whole.
+        let remote = NetworkCoalesceExec::try_new(plan, TASKS_MIN, 1).map_err(from_datafusion)?;
+        let rows = self.run(session, gathered(Arc::new(remote))).await?;
+        let runs: Vec<Option<Run>> = collect(rows).await?;
+        Ok(runs.into_iter().flatten().collect())
+    }
+}
+
+impl Attempting {
+    /// The first of as many blocks of file numbers as there can be tasks.
+    fn reserve(&self, target: &SinkTarget) -> u32 {
+        let tasks = u32::try_from(self.tasks_max()).unwrap_or(u32::MAX);
+        target.numbers.fetch_add(tasks.saturating_mul(FILES_PER_TASK_MAX), Ordering::Relaxed)
+    }
+
+    fn tasks_max(&self) -> usize {
+        self.urls.len().max(TASKS_MIN)
+    }
+
+    /// Cuts `plan` into stages and runs them; at least one of them is remote.
+    async fn run(
+        &self,
+        session: &SessionState,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> Result<SendableRecordBatchStream> {
+        let session = self.session(session).map_err(from_datafusion)?;
+        let handed = handed_over(plan).map_err(from_datafusion)?;
+        let planner = session.query_planner();
+        let plan = planner.create_physical_plan(&handed, &session).await;
+        let plan = plan.map_err(from_datafusion)?;
+        if !plan.is::<DistributedExec>() {
+            return Err(Error::bug("a plan for workers has no remote stage"));
+        }
+        execute_stream(plan, session.task_ctx()).map_err(from_workers)
+    }
+
+    fn session(&self, session: &SessionState) -> Result<SessionState, DataFusionError> {
+        let builder = SessionStateBuilder::new_from_existing(session.clone())
+            .with_query_planner(Arc::new(HandOver))
+            .with_distributed_planner()
+            .with_distributed_worker_resolver(Fixed(self.urls.clone()))
+            .with_distributed_channel_resolver(Arc::clone(&self.channels) as Resolver)
+            .with_distributed_user_codec(EngineCodec)
+            .with_distributed_desired_task_count_handler(TaskCounts { workers: self.urls.len() })
+            .with_distributed_scale_up_leaf_node_handler(scale_up)
+            .with_distributed_max_tasks_per_stage(self.tasks_max())?
+            .with_distributed_partial_reduce(false)?
+            .with_distributed_metrics_collection(false)?;
+        Ok(builder.build())
+    }
+}
+
+type Resolver = Arc<dyn ChannelResolver + Send + Sync>;
+
+/// The workers that answered when the attempt began.
+struct Fixed(Vec<Url>);
+
+impl WorkerResolver for Fixed {
+    fn get_urls(&self) -> Result<Vec<Url>, DataFusionError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// One partition with the receipts of all tasks.
+fn gathered(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    Arc::new(CoalescePartitionsExec::new(plan))
+}
+
+/// What is below a last merge into one partition: each partition's rows stay in its order, and
+/// their files are written where they are.
+fn ungathered(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    let merges = plan.is::<SortPreservingMergeExec>() || plan.is::<CoalescePartitionsExec>();
+    match plan.children().first() {
+        Some(below) if merges && plan.fetch().is_none() => Arc::clone(below),
+        _ => plan,
+    }
+}
+
+fn received(receipt: IngestReceipt) -> SourceReceipt {
+    let stages = receipt.stages.into_iter().map(|(id, rows, runs)| {
+        let part = Buffered { batches: vec![], runs, reservation: None };
+        (id, StageReceipt { rows, parts: vec![part] })
+    });
+    SourceReceipt {
+        rows: receipt.rows,
+        time_max_us: receipt.time_max_us,
+        stages: stages.collect(),
+        files: receipt.files,
+    }
+}
+
+/// An error of a plan that ran on workers. What broke on the way to one, or in one that is gone,
+/// has no kind of its own: the epoch is to be tried again.
+pub(super) fn from_workers(error: DataFusionError) -> Error {
+    let is_of_the_way = match error.find_root() {
+        DataFusionError::External(inner) => inner.downcast_ref::<Error>().is_none(),
+        DataFusionError::Execution(message) => {
+            message.contains("Worker::execute_task timed-out")
+                || message.contains("Distributed DataFusion")
+                || message.contains("URLs available")
+        }
+        _ => false,
+    };
+    match is_of_the_way {
+        true => Error::new(
+            ErrorKind::Unavailable,
+            format!("a worker failed: {}", error.strip_backtrace()),
+        )
+        .with_source(error),
+        false => from_datafusion(error),
+    }
+}

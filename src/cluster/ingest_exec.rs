@@ -1,0 +1,170 @@
+//! The leaf of an ingest plan on workers: a pass over a task's files, whose partial aggregates are
+//! merged and written as one run a stage.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Result, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, execute_stream,
+};
+use futures::TryStreamExt;
+use tidegauge_commitlog::Run;
+
+use super::leaf::one_partition;
+use super::receipt::{IngestReceipt, receipt_schema, receipt_stream};
+use crate::error::{Error, from_datafusion};
+use crate::operator::StateScan;
+use crate::plan::CutTarget;
+use crate::runtime::{Buffered, OutputTarget, PassCut, PassPlan, Progress, SourceReceipt};
+use crate::source::InputFile;
+use crate::state::{StatePart, write_run};
+
+/// A pass over `files`, to be run by one task.
+#[derive(Debug)]
+pub(super) struct IngestExec {
+    pub(super) pass: PassPlan,
+    pub(super) files: Vec<InputFile>,
+    /// The number of the first file that it writes into sinks.
+    pub(super) first_number: u32,
+    properties: Arc<PlanProperties>,
+}
+
+impl IngestExec {
+    pub(super) fn new(pass: PassPlan, files: Vec<InputFile>, first_number: u32) -> Self {
+        Self { pass, files, first_number, properties: one_partition(receipt_schema()) }
+    }
+
+    /// The pass with file numbers that all of its sinks share.
+    fn numbered(&self) -> PassPlan {
+        let numbers = Arc::new(AtomicU32::new(self.first_number));
+        let mut pass = self.pass.clone();
+        for cut in &mut pass.cuts {
+            if let OutputTarget::Sink(target) = &mut cut.output {
+                target.numbers = Arc::clone(&numbers);
+            }
+        }
+        pass
+    }
+}
+
+impl DisplayAs for IngestExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "IngestExec: files={} cuts={}", self.files.len(), self.pass.cuts.len())
+    }
+}
+
+impl ExecutionPlan for IngestExec {
+    fn name(&self) -> &str {
+        "IngestExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        task: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        if partition > 0 {
+            return internal_err!("a pass runs in one partition");
+        }
+        let (pass, files) = (self.numbered(), self.files.clone());
+        Ok(receipt_stream(async move {
+            let (cuts, name) = (pass.cuts.clone(), pass.task.clone());
+            let progress = Arc::new(Progress::default());
+            let receipt = pass.run(files, progress, Arc::clone(&task)).await?;
+            into_runs(receipt, &cuts, &name, &task).await
+        }))
+    }
+}
+
+/// Writes what is in memory of each stage, one row a key, so that the receipt names files only.
+async fn into_runs(
+    mut receipt: SourceReceipt,
+    cuts: &[PassCut],
+    name: &str,
+    task: &Arc<TaskContext>,
+) -> crate::error::Result<IngestReceipt> {
+    let mut stages = Vec::new();
+    for cut in cuts {
+        let CutTarget::Stage(id) = &cut.plan.target else { continue };
+        let stage = receipt.stages.remove(id).unwrap_or_default();
+        let (mut runs, mut batches, mut reserved) = (Vec::new(), Vec::new(), Vec::new());
+        for Buffered { batches: more, runs: spilled, reservation } in stage.parts {
+            batches.extend(more);
+            runs.extend(spilled);
+            reserved.push(reservation);
+        }
+        runs.extend(merged_run(cut, batches, name, task).await?);
+        stages.push((id.clone(), stage.rows, runs));
+    }
+    Ok(IngestReceipt {
+        rows: receipt.rows,
+        time_max_us: receipt.time_max_us,
+        stages,
+        files: receipt.files,
+    })
+}
+
+async fn merged_run(
+    cut: &PassCut,
+    batches: Vec<RecordBatch>,
+    name: &str,
+    task: &Arc<TaskContext>,
+) -> crate::error::Result<Option<Run>> {
+    let (Some(merge), OutputTarget::State(target)) = (&cut.merge, &cut.output) else {
+        return Err(Error::bug("a stage has no plan to merge its state"));
+    };
+    if batches.is_empty() {
+        return Ok(None);
+    }
+    let parts = batches.into_iter().map(|batch| StatePart::Memory(Arc::new(vec![batch])));
+    let plan = over_parts(merge, parts.collect()).map_err(from_datafusion)?;
+    let rows = execute_stream(plan, Arc::clone(task)).map_err(from_datafusion)?;
+    let merged: Vec<RecordBatch> = rows.try_collect().await.map_err(from_datafusion)?;
+    let path = target.attempt.run_path(&target.stage, name);
+    write_run(&target.storage, path, Arc::clone(&target.schema), merged).await
+}
+
+/// `plan` with its scan of nothing replaced by one of `parts`.
+fn over_parts(
+    plan: &Arc<dyn ExecutionPlan>,
+    parts: Vec<StatePart>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let replaced = Arc::clone(plan).transform_up(|node| {
+        Ok(match node.downcast_ref::<StateScan>() {
+            Some(scan) => {
+                let scan: Arc<dyn ExecutionPlan> = Arc::new(scan.with_parts(parts.clone()));
+                Transformed::yes(scan)
+            }
+            None => Transformed::no(node),
+        })
+    })?;
+    Ok(replaced.data)
+}

@@ -1,0 +1,111 @@
+//! How many tasks a plan's leaves get, and what each task reads.
+//!
+//! Every stage has at least two tasks: the library runs a stage of one task in the coordinator,
+//! without a word. A single worker then runs both.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::common::Result;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_distributed::{
+    DesiredTaskCountEvent, DesiredTaskCountEventResponse, DesiredTaskCountHandler,
+    DistributedLeafExec, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse,
+};
+
+use super::ingest_exec::IngestExec;
+use super::sink_exec::{SinkExec, first_number};
+use crate::operator::StateScan;
+use crate::runtime::PassPlan;
+use crate::source::InputFile;
+use crate::state::StatePart;
+
+/// The least tasks of a stage that runs remotely.
+pub(super) const TASKS_MIN: usize = 2;
+
+/// Gives each leaf as many tasks as it has pieces, up to one a worker.
+#[derive(Debug)]
+pub(super) struct TaskCounts {
+    pub(super) workers: usize,
+}
+
+#[async_trait]
+impl DesiredTaskCountHandler for TaskCounts {
+    async fn handle(
+        &self,
+        event: DesiredTaskCountEvent<'_>,
+    ) -> Option<Result<DesiredTaskCountEventResponse>> {
+        let pieces = if let Some(ingest) = event.plan.downcast_ref::<IngestExec>() {
+            ingest.files.len()
+        } else if let Some(scan) = event.plan.downcast_ref::<StateScan>() {
+            scan.input().parts.len()
+        } else if event.plan.is::<SinkExec>() {
+            TASKS_MIN
+        } else {
+            return None;
+        };
+        let tasks = pieces.min(self.workers).max(TASKS_MIN);
+        Some(Ok(DesiredTaskCountEventResponse::desired(tasks)))
+    }
+}
+
+/// Deals what a leaf reads out to its tasks, whole files and whole runs, the largest first.
+pub(super) fn scale_up(
+    event: ScaleUpLeafNodeEvent,
+) -> Option<Result<ScaleUpLeafNodeEventResponse>> {
+    let tasks = event.task_count.max(1);
+    let variants: Vec<Arc<dyn ExecutionPlan>> =
+        if let Some(ingest) = event.plan.downcast_ref::<IngestExec>() {
+            let files = dealt(&ingest.files, tasks, |file| file.size);
+            let dealt = files.into_iter().enumerate();
+            dealt.map(|(at, files)| task_of(ingest, at, files)).collect()
+        } else if let Some(scan) = event.plan.downcast_ref::<StateScan>() {
+            let parts = dealt(&scan.input().parts, tasks, bytes_of);
+            let scans = parts.into_iter().map(|parts| scan.with_parts(parts));
+            scans.map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>).collect()
+        } else {
+            return None;
+        };
+    let leaf = DistributedLeafExec::try_new(Arc::clone(event.plan), variants);
+    Some(leaf.map(|leaf| ScaleUpLeafNodeEventResponse::new(Arc::new(leaf))))
+}
+
+fn bytes_of(part: &StatePart) -> u64 {
+    match part {
+        StatePart::File(run) => run.bytes,
+        StatePart::Memory(_) => 0,
+    }
+}
+
+/// The pass of one task: its files, a name and a block of file numbers of its own.
+fn task_of(ingest: &IngestExec, at: usize, files: Vec<InputFile>) -> Arc<dyn ExecutionPlan> {
+    let pass = PassPlan { task: at.to_string(), ..ingest.pass.clone() };
+    Arc::new(IngestExec::new(pass, files, first_number(ingest.first_number, at)))
+}
+
+/// Shares of about equal size: each piece, the largest first, goes where the least is so far.
+fn dealt<T: Clone>(pieces: &[T], tasks: usize, bytes: impl Fn(&T) -> u64) -> Vec<Vec<T>> {
+    let mut order: Vec<&T> = pieces.iter().collect();
+    order.sort_by_key(|piece| std::cmp::Reverse(bytes(piece)));
+    let mut shares: Vec<(u64, Vec<T>)> = vec![(0, vec![]); tasks];
+    for piece in order {
+        if let Some(least) = shares.iter_mut().min_by_key(|(held, share)| (*held, share.len())) {
+            least.0 += bytes(piece);
+            least.1.push(piece.clone());
+        }
+    }
+    shares.into_iter().map(|(_, share)| share).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_dealt_whole_and_evenly() {
+        let shares = dealt(&[7_u64, 1, 1, 5, 2], 2, |bytes| *bytes);
+        assert_eq!(shares, [vec![7, 1], vec![5, 2, 1]]);
+        assert_eq!(dealt(&[0_u64, 0], 2, |bytes| *bytes), [vec![0], vec![0]]);
+        assert_eq!(dealt(&[3_u64], 2, |bytes| *bytes), [vec![3], vec![]]);
+    }
+}

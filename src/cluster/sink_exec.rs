@@ -1,0 +1,124 @@
+//! The top of a close plan on workers: the rows of a task go into prepared files, and their names
+//! to the coordinator.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
+};
+use datafusion_distributed::DistributedTaskContext;
+use futures::stream::select_all;
+
+use super::leaf::one_partition;
+use super::receipt::{receipt_schema, receipt_stream};
+use crate::error::Error;
+use crate::sink::{SinkTarget, write_streams};
+
+/// Each task numbers its files in a block of this size.
+pub(super) const FILES_PER_TASK_MAX: u32 = 1 << 16;
+
+/// Writes the rows of its input.
+#[derive(Debug)]
+pub(super) struct SinkExec {
+    pub(super) input: Arc<dyn ExecutionPlan>,
+    pub(super) target: SinkTarget,
+    /// The number of the first file of the first task.
+    pub(super) first_number: u32,
+    properties: Arc<PlanProperties>,
+}
+
+impl SinkExec {
+    pub(super) fn new(
+        input: Arc<dyn ExecutionPlan>,
+        target: SinkTarget,
+        first_number: u32,
+    ) -> Self {
+        Self { input, target, first_number, properties: one_partition(receipt_schema()) }
+    }
+}
+
+impl DisplayAs for SinkExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "SinkExec: sink={} by={:?}", self.target.sink, self.target.partition_by)
+    }
+}
+
+impl ExecutionPlan for SinkExec {
+    fn name(&self) -> &str {
+        "SinkExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(input) = children.pop() else { return internal_err!("a sink has one input") };
+        Ok(Arc::new(Self::new(input, self.target.clone(), self.first_number)))
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        task: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        if partition > 0 {
+            return internal_err!("a sink is written in one partition");
+        }
+        let at = DistributedTaskContext::from_ctx(&task).task_index;
+        let first = first_number(self.first_number, at);
+        let target = SinkTarget { numbers: Arc::new(AtomicU32::new(first)), ..self.target.clone() };
+        let partitions = self.input.output_partitioning().partition_count();
+        let mut streams = (0..partitions)
+            .map(|partition| self.input.execute(partition, Arc::clone(&task)))
+            .collect::<Result<Vec<_>>>()?;
+        if target.partition_by.is_empty() && streams.len() > 1 {
+            // One file of a task, and not one of each partition.
+            let schema = self.input.schema();
+            let all = RecordBatchStreamAdapter::new(schema, select_all(streams));
+            streams = vec![Box::pin(all)];
+        }
+        Ok(receipt_stream(async move {
+            let files = write_streams(streams, &target).await?;
+            match files.len() > FILES_PER_TASK_MAX as usize {
+                false => Ok(files),
+                true => Err(Error::bad_job(format!(
+                    "the sink {} has more than {FILES_PER_TASK_MAX} partitions in one epoch; \
+                     partition it by something coarser",
+                    target.sink
+                ))),
+            }
+        }))
+    }
+}
+
+/// The number of the first file of the task `at`.
+pub(super) fn first_number(first: u32, at: usize) -> u32 {
+    let at = u32::try_from(at).unwrap_or_default();
+    first.wrapping_add(at.wrapping_mul(FILES_PER_TASK_MAX))
+}

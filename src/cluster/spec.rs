@@ -1,0 +1,194 @@
+//! The engine's descriptions of work as they travel: plain data, as JSON inside a plan.
+//!
+//! Storage travels as its location, which is absolute: a worker opens the same place.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use object_store::path::Path;
+use serde::{Deserialize, Serialize};
+use tidegauge_commitlog::{Attempt, Run, Storage};
+
+use crate::error::{Error, Result};
+use crate::operator::StateInput;
+use crate::plan::CutTarget;
+use crate::runtime::{OutputTarget, PassSource, RunTarget};
+use crate::sink::SinkTarget;
+use crate::source::InputFile;
+use crate::sql::WindowShape;
+use crate::state::{StatePart, StateShape, StateView};
+
+/// A node of the engine, without its plans and schemas.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum NodeSpec {
+    Chunks { columns: Vec<usize>, partitions: usize },
+    State(StateSpec),
+    Ingest(IngestSpec),
+    Sink { sink: SinkSpec, first_number: u32 },
+    Run(RunSpec),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StateSpec {
+    location: String,
+    runs: Vec<Run>,
+    state: StateShape,
+    view: StateView,
+    pub(super) partitions: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct IngestSpec {
+    pub(super) source: PassSource,
+    pub(super) partitions: usize,
+    pub(super) task: String,
+    pub(super) first_number: u32,
+    pub(super) cuts: Vec<CutSpec>,
+    pub(super) files: Vec<FileSpec>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CutSpec {
+    pub(super) target: CutTarget,
+    pub(super) window: Option<(WindowShape, Option<i64>)>,
+    pub(super) output: OutputSpec,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum OutputSpec {
+    State(RunSpec),
+    Sink(SinkSpec),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SinkSpec {
+    sink: String,
+    location: String,
+    partition_by: Vec<String>,
+    attempt: Attempt,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RunSpec {
+    location: String,
+    attempt: Attempt,
+    stage: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct FileSpec {
+    location: String,
+    size: u64,
+    etag: Option<String>,
+    display: String,
+    row_groups: Option<Range<usize>>,
+}
+
+impl StateSpec {
+    pub(super) fn of(input: &StateInput, partitions: usize) -> Result<Self> {
+        let runs = input.parts.iter().map(|part| match part {
+            StatePart::File(run) => Ok(run.clone()),
+            StatePart::Memory(_) => Err(Error::bug("state in memory cannot go to a worker")),
+        });
+        Ok(Self {
+            location: input.storage.location().to_owned(),
+            runs: runs.collect::<Result<_>>()?,
+            state: input.state,
+            view: input.view,
+            partitions,
+        })
+    }
+
+    pub(super) fn input(self) -> Result<StateInput> {
+        Ok(StateInput {
+            storage: Storage::open(&self.location)?,
+            parts: self.runs.into_iter().map(StatePart::File).collect(),
+            state: self.state,
+            view: self.view,
+        })
+    }
+}
+
+impl OutputSpec {
+    pub(super) fn of(target: &OutputTarget) -> (Self, &SchemaRef) {
+        match target {
+            OutputTarget::State(target) => (Self::State(RunSpec::of(target)), &target.schema),
+            OutputTarget::Sink(target) => (Self::Sink(SinkSpec::of(target)), &target.schema),
+        }
+    }
+
+    pub(super) fn target(self, schema: SchemaRef) -> Result<OutputTarget> {
+        Ok(match self {
+            Self::State(spec) => OutputTarget::State(spec.target(schema)?),
+            Self::Sink(spec) => OutputTarget::Sink(spec.target(schema)?),
+        })
+    }
+}
+
+impl SinkSpec {
+    pub(super) fn of(target: &SinkTarget) -> Self {
+        Self {
+            sink: target.sink.clone(),
+            location: target.storage.location().to_owned(),
+            partition_by: target.partition_by.clone(),
+            attempt: target.attempt.clone(),
+        }
+    }
+
+    pub(super) fn target(self, schema: SchemaRef) -> Result<SinkTarget> {
+        Ok(SinkTarget {
+            sink: self.sink,
+            storage: Storage::open(&self.location)?,
+            partition_by: self.partition_by,
+            schema,
+            attempt: self.attempt,
+            // Whoever runs the node numbers its files.
+            numbers: Arc::default(),
+        })
+    }
+}
+
+impl RunSpec {
+    pub(super) fn of(target: &RunTarget) -> Self {
+        Self {
+            location: target.storage.location().to_owned(),
+            attempt: target.attempt.clone(),
+            stage: target.stage.clone(),
+        }
+    }
+
+    pub(super) fn target(self, schema: SchemaRef) -> Result<RunTarget> {
+        Ok(RunTarget {
+            storage: Storage::open(&self.location)?,
+            attempt: self.attempt,
+            stage: self.stage,
+            schema,
+        })
+    }
+}
+
+impl FileSpec {
+    pub(super) fn of(file: &InputFile) -> Self {
+        Self {
+            location: file.location.to_string(),
+            size: file.size,
+            etag: file.etag.clone(),
+            display: file.display.clone(),
+            row_groups: file.row_groups.clone(),
+        }
+    }
+
+    pub(super) fn file(self) -> Result<InputFile> {
+        let location = Path::parse(&self.location).map_err(|error| {
+            Error::bug(format!("{} is no path", self.location)).with_source(error)
+        })?;
+        Ok(InputFile {
+            location,
+            size: self.size,
+            etag: self.etag,
+            display: self.display,
+            row_groups: self.row_groups,
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! The top of a merge of state on workers: the rows of a task become one run.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, execute_stream,
+};
+use datafusion_distributed::DistributedTaskContext;
+use futures::TryStreamExt;
+
+use super::leaf::one_partition;
+use super::receipt::{receipt_schema, receipt_stream};
+use crate::error::from_datafusion;
+use crate::runtime::RunTarget;
+use crate::state::write_run;
+
+/// Writes the partial aggregates of its input.
+#[derive(Debug)]
+pub(super) struct RunExec {
+    pub(super) input: Arc<dyn ExecutionPlan>,
+    pub(super) target: RunTarget,
+    properties: Arc<PlanProperties>,
+}
+
+impl RunExec {
+    pub(super) fn new(input: Arc<dyn ExecutionPlan>, target: RunTarget) -> Self {
+        Self { input, target, properties: one_partition(receipt_schema()) }
+    }
+}
+
+impl DisplayAs for RunExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "RunExec: stage={}", self.target.stage)
+    }
+}
+
+impl ExecutionPlan for RunExec {
+    fn name(&self) -> &str {
+        "RunExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(input) = children.pop() else { return internal_err!("a run has one input") };
+        Ok(Arc::new(Self::new(input, self.target.clone())))
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        task: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        if partition > 0 {
+            return internal_err!("a run is written in one partition");
+        }
+        let at = DistributedTaskContext::from_ctx(&task).task_index;
+        let rows = execute_stream(Arc::clone(&self.input), task)?;
+        let target = self.target.clone();
+        Ok(receipt_stream(async move {
+            let batches: Vec<RecordBatch> = rows.try_collect().await.map_err(from_datafusion)?;
+            let path = target.attempt.run_path(&target.stage, &format!("open-{at}"));
+            write_run(&target.storage, path, target.schema, batches).await
+        }))
+    }
+}

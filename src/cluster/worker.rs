@@ -1,0 +1,84 @@
+//! A worker: it runs what coordinators send it, and keeps nothing.
+
+use std::sync::Arc;
+
+use datafusion::common::DataFusionError;
+use datafusion::execution::context::SessionState;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
+use futures::Future;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Server, ServerTlsConfig};
+use tonic::{Request, Status};
+
+use super::channel::{Channels, WorkerAccess, engine_version};
+use super::codec::EngineCodec;
+use crate::error::{Error, Result};
+use crate::sql::register_functions;
+
+/// How a worker serves.
+pub struct WorkerSettings {
+    /// Memory pool and spill files, for all that runs at once.
+    pub runtime: Arc<RuntimeEnv>,
+    /// Who may send it plans: asked for every call.
+    pub authorize: Arc<dyn Fn(&Request<()>) -> Result<(), Status> + Send + Sync>,
+    /// How connections to it are secured.
+    pub tls: Option<ServerTlsConfig>,
+    /// How it reaches other workers. The token is that of the coordinator that it works for.
+    pub peers: WorkerAccess,
+}
+
+/// Serves until `shutdown`; connections that are open then are closed.
+///
+/// # Errors
+/// When TLS cannot be set up, or the door fails.
+pub async fn serve(
+    listener: TcpListener,
+    settings: WorkerSettings,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()> {
+    let peers = Arc::new(Channels::new(WorkerAccess { token: None, ..settings.peers })?);
+    let worker = Worker::from_session_builder(move |context: WorkerQueryContext| {
+        let peers = Arc::clone(&peers);
+        async move { session(context, peers) }
+    })
+    .with_runtime_env(settings.runtime)
+    .with_version(engine_version());
+    let authorize = settings.authorize;
+    let service = InterceptedService::new(worker.into_worker_server(), move |request| {
+        authorize(&request).map(|()| request)
+    });
+    let mut server = Server::builder().tcp_nodelay(true);
+    if let Some(tls) = settings.tls {
+        server = server.tls_config(tls).map_err(|error| {
+            Error::bad_job("the worker's TLS cannot be set up").with_source(error)
+        })?;
+    }
+    let serving = server.add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::select! {
+        done = serving => {
+            done.map_err(|error| Error::unavailable("the worker's door failed").with_source(error))
+        }
+        () = shutdown => Ok(()),
+    }
+}
+
+/// The session that one task runs in.
+fn session(
+    context: WorkerQueryContext,
+    peers: Arc<Channels>,
+) -> std::result::Result<SessionState, DataFusionError> {
+    let mut builder =
+        context.builder.with_distributed_user_codec(EngineCodec).with_distributed_channel_resolver(
+            peers as Arc<dyn datafusion_distributed::ChannelResolver + Send + Sync>,
+        );
+    if let Some(bearer) = context.headers.get("authorization") {
+        let headers = [(tonic::codegen::http::header::AUTHORIZATION, bearer.clone())];
+        builder = builder.with_distributed_passthrough_headers(headers.into_iter().collect())?;
+    }
+    let mut state = builder.build();
+    register_functions(&mut state);
+    Ok(state)
+}
