@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use tempfile::TempDir;
+use tidegauge::cluster::Cluster;
 use tidegauge::runtime::{CompiledJob, Engine, OpenOptions, Progress, Summary};
 use tidegauge::sink::read_published;
 use tidegauge_commitlog::{Storage, SystemClock};
@@ -46,7 +47,15 @@ pub(super) async fn open(job: CompiledJob) -> Engine {
 
 /// Runs the job at `path` over what is there and closes all windows.
 pub(super) async fn run_drained(path: &Path) -> Summary {
+    run_drained_on(path, None).await
+}
+
+/// As [`run_drained`], on workers where any are given.
+pub(super) async fn run_drained_on(path: &Path, workers: Option<Arc<Cluster>>) -> Summary {
     let mut engine = open(compile(path).await).await;
+    if let Some(workers) = workers {
+        engine = engine.on_workers(workers);
+    }
     engine.run_once(true).await.unwrap_or_else(|error| panic!("{error}: {error:?}"))
 }
 

@@ -19,3 +19,4 @@ mod stillness;
 mod stopping;
 mod storm;
 mod watcher;
+mod workers;

@@ -1,9 +1,11 @@
 //! C1, batch equality: a drawn table, in a drawn order of arrival within the delay, in drawn
-//! files, epochs and partitions, under a drawn query, gives what one-shot DataFusion gives.
+//! files, epochs and partitions, under a drawn query, in this process or on two workers, gives what
+//! one-shot DataFusion gives.
 //!
 //! The reference shares nothing with the planner: it joins the rows with a list of windows that
 //! is made here by counting, and runs plain SQL over that.
 
+mod crew;
 mod query;
 mod table;
 
@@ -13,8 +15,10 @@ use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use tidegauge::cluster::Cluster;
 
-use super::harness::{published_rows, run_drained, scratch, sorted_text, write_job};
+use super::harness::{published_rows, run_drained_on, scratch, sorted_text, write_job};
+use crew::workers_of_this_process;
 use query::{DrawnQuery, drawn_query};
 use table::{DrawnTable, drawn_table};
 
@@ -29,6 +33,7 @@ struct Case {
     files_per_epoch: usize,
     runs_max: usize,
     cache_max: &'static str,
+    on_workers: bool,
 }
 
 fn drawn_case() -> impl Strategy<Value = Case> {
@@ -39,15 +44,19 @@ fn drawn_case() -> impl Strategy<Value = Case> {
         prop_oneof![3 => Just(1_usize), 1 => Just(3)],
         prop_oneof![Just(2_usize), Just(3), Just(16)],
         prop_oneof![Just("1B"), Just("64MiB")],
+        prop_oneof![7 => Just(false), 1 => Just(true)],
     )
-        .prop_map(|(table, query, partitions, files_per_epoch, runs_max, cache_max)| Case {
-            table,
-            query,
-            partitions,
-            files_per_epoch,
-            runs_max,
-            cache_max,
-        })
+        .prop_map(
+            |(table, query, partitions, files_per_epoch, runs_max, cache_max, on_workers)| Case {
+                table,
+                query,
+                partitions,
+                files_per_epoch,
+                runs_max,
+                cache_max,
+                on_workers,
+            },
+        )
 }
 
 #[test]
@@ -69,9 +78,10 @@ fn a_stream_gives_what_the_batch_query_gives() {
 
 fn run_cases(config: Config) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let workers = runtime.block_on(async { workers_of_this_process() });
     let mut runner = TestRunner::new(config);
     let outcome = runner.run(&drawn_case(), |case| {
-        let (stream, batch) = runtime.block_on(both(&case));
+        let (stream, batch) = runtime.block_on(both(&case, &workers));
         prop_assert_eq!(
             stream,
             batch,
@@ -86,11 +96,12 @@ fn run_cases(config: Config) {
     }
 }
 
-async fn both(case: &Case) -> (Vec<String>, Vec<String>) {
-    (as_a_stream(case).await, at_once(case).await)
+async fn both(case: &Case, workers: &Arc<Cluster>) -> (Vec<String>, Vec<String>) {
+    let workers = case.on_workers.then(|| Arc::clone(workers));
+    (as_a_stream(case, workers).await, at_once(case).await)
 }
 
-async fn as_a_stream(case: &Case) -> Vec<String> {
+async fn as_a_stream(case: &Case, workers: Option<Arc<Cluster>>) -> Vec<String> {
     let folder = scratch();
     let input = folder.path().join("in");
     case.table.write_files(&input);
@@ -111,7 +122,7 @@ async fn as_a_stream(case: &Case) -> Vec<String> {
         partitions = case.partitions,
     );
     let job = write_job(folder.path(), &yaml, &case.query.job_sql());
-    let summary = run_drained(&job).await;
+    let summary = run_drained_on(&job, workers).await;
     assert_eq!(summary.rows_late, 0, "the drawn order of arrival stays within the delay");
     assert_eq!(summary.rows_in, case.table.rows.len() as u64);
     published_rows(&job, "out").await
