@@ -22,7 +22,7 @@ use super::address::WorkerList;
 use super::channel::{Channels, WorkerAccess};
 use super::codec::EngineCodec;
 use super::ingest_exec::IngestExec;
-use super::placement::{TASKS_MIN, TaskCounts, scale_up};
+use super::placement::{TASKS_MIN, TaskCounts, check_shuffled, scale_up};
 use super::planner::{HandOver, handed_over};
 use super::receipt::{IngestReceipt, collect};
 use super::sink_exec::{FILES_PER_TASK_MAX, SinkExec};
@@ -165,6 +165,7 @@ impl Attempting {
         if !plan.is::<DistributedExec>() {
             return Err(Error::bug("a plan for workers has no remote stage"));
         }
+        check_shuffled(&plan).map_err(from_datafusion)?;
         execute_stream(plan, session.task_ctx()).map_err(from_workers)
     }
 

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::common::Result;
+use datafusion::common::{Result, internal_err};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion_distributed::{
     DesiredTaskCountEvent, DesiredTaskCountEventResponse, DesiredTaskCountHandler,
-    DistributedLeafExec, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse,
+    DistributedLeafExec, NetworkBoundaryExt, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse,
 };
 
 use super::ingest_exec::IngestExec;
@@ -81,6 +82,26 @@ fn bytes_of(part: &StatePart) -> u64 {
 fn task_of(ingest: &IngestExec, at: usize, files: Vec<InputFile>) -> Arc<dyn ExecutionPlan> {
     let pass = PassPlan { task: at.to_string(), ..ingest.pass.clone() };
     Arc::new(IngestExec::new(pass, files, first_number(ingest.first_number, at)))
+}
+
+/// Refuses a plan in which tasks that share a stage's state would each finish its aggregate:
+/// between the two there must be a shuffle, which the planner leaves out where it believes that
+/// all rows of a key are in one partition.
+pub(super) fn check_shuffled(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+    let is_final = plan.downcast_ref::<AggregateExec>().is_some_and(|aggregate| {
+        matches!(aggregate.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned)
+    });
+    if is_final && plan.children().into_iter().any(reads_state) {
+        return internal_err!("the tasks of a close plan share no shuffle");
+    }
+    plan.children().into_iter().try_for_each(check_shuffled)
+}
+
+/// Whether a leaf of state is below `plan`, in the same stage.
+fn reads_state(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let is_leaf = plan.is::<StateScan>() || plan.is::<DistributedLeafExec>();
+    let is_elsewhere = plan.is_network_boundary();
+    is_leaf || !is_elsewhere && plan.children().into_iter().any(reads_state)
 }
 
 /// Shares of about equal size: each piece, the largest first, goes where the least is so far.

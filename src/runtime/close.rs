@@ -24,7 +24,7 @@ pub(super) async fn close(
     stages: &BTreeMap<String, StageWork>,
     context: &IngestContext,
 ) -> Result<Vec<SinkFile>> {
-    let session = job.session_at(context.attempt.started_ms);
+    let session = context.session(job);
     let mut files = Vec::new();
     for query in job.plan.queries.iter().filter(|query| !query.is_stateless()) {
         let works: Vec<&StageWork> = query.stages.iter().filter_map(|id| stages.get(id)).collect();
@@ -96,7 +96,7 @@ pub(super) async fn keep_open(
         return Err(Error::bug(format!("there is no stage {}", work.id)));
     };
     work.pieces = pieces;
-    let session = job.session_at(context.attempt.started_ms);
+    let session = context.session(job);
     let input = work.input(&context.state, work.open_view());
     work.pieces.clear();
     let partitions = session.config().target_partitions();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+use datafusion::execution::context::SessionState;
 use tidegauge_commitlog::{Attempt, Storage};
 use tidegauge_spec::Format;
 
@@ -34,6 +35,23 @@ pub(super) struct IngestContext {
     pub(super) crew: Option<Arc<dyn Crew>>,
 }
 
+/// A plan of one partition has nothing that brings the rows of a key together, for one task has
+/// them all; on workers a plan has several tasks.
+const PARTITIONS_MIN_ON_WORKERS: usize = 2;
+
+impl IngestContext {
+    /// The session that the attempt's plans are made in.
+    pub(super) fn session(&self, job: &CompiledJob) -> SessionState {
+        let mut session = job.session_at(self.attempt.started_ms);
+        if self.crew.is_some() {
+            let execution = &mut session.config_mut().options_mut().execution;
+            execution.target_partitions =
+                execution.target_partitions.max(PARTITIONS_MIN_ON_WORKERS);
+        }
+        session
+    }
+}
+
 /// Reads `files` of `source` once, for all cuts.
 pub(super) async fn ingest(
     job: &CompiledJob,
@@ -41,7 +59,7 @@ pub(super) async fn ingest(
     files: Vec<InputFile>,
     context: &IngestContext,
 ) -> Result<SourceReceipt> {
-    let session = job.session_at(context.attempt.started_ms);
+    let session = context.session(job);
     let partitions = session.config().target_partitions();
     let cuts = job.plan.ingest_cuts(&session, &source.table.name).await.map_err(from_datafusion)?;
     let cuts = cuts
