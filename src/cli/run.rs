@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::failure::Failure;
 use super::progress::Display;
+use super::stop_signal::stop_signal;
 use crate::error::Error;
 use crate::runtime::{CompiledJob, Engine, OpenOptions, Progress, Summary};
 
@@ -83,16 +84,6 @@ async fn run_until_stopped(engine: &mut Engine) -> crate::error::Result<Summary>
                 )),
             }
         }
-    }
-}
-
-/// Ctrl-C, or the signal that a service manager sends.
-async fn stop_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        pressed = tokio::signal::ctrl_c() => pressed,
-        _ = terminate.recv() => Ok(()),
     }
 }
 
