@@ -72,7 +72,7 @@ pub(super) async fn serve(arguments: ServeArguments) -> Result<(), Failure> {
     answer(doors, host, metrics).await
 }
 
-/// Opens nothing yet, so that a mistake in an address or a certificate is told at once.
+/// Listens and answers nothing yet, so that a wrong address or certificate is told at once.
 async fn listen(arguments: &ServeArguments) -> Result<Doors, Failure> {
     if arguments.http.is_none() && arguments.flight.is_none() {
         return Err(Failure::bad(
