@@ -42,7 +42,7 @@ where
 
     fn accept(&self, stream: I, service: S) -> Self::Future {
         match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => self.inner.accept(Held::new(stream, place), service).boxed(),
+            Ok(place) => self.inner.accept(Held::new(stream, place, SILENCE_MAX), service).boxed(),
             Err(_) => {
                 tracing::warn!(CONNECTIONS_MAX, "a connection was refused: there are too many");
                 async { Err(io::ErrorKind::ConnectionRefused.into()) }.boxed()
@@ -56,12 +56,14 @@ where
 pub(super) struct Held<I> {
     stream: I,
     silence: Pin<Box<Sleep>>,
+    silence_max: Duration,
     _place: OwnedSemaphorePermit,
 }
 
 impl<I> Held<I> {
-    fn new(stream: I, place: OwnedSemaphorePermit) -> Self {
-        Self { stream, silence: Box::pin(tokio::time::sleep(SILENCE_MAX)), _place: place }
+    fn new(stream: I, place: OwnedSemaphorePermit, silence_max: Duration) -> Self {
+        let silence = Box::pin(tokio::time::sleep(silence_max));
+        Self { stream, silence, silence_max, _place: place }
     }
 }
 
@@ -72,7 +74,8 @@ impl<I: AsyncRead + Unpin> AsyncRead for Held<I> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
-            self.silence.as_mut().reset(Instant::now() + SILENCE_MAX);
+            let end = Instant::now() + self.silence_max;
+            self.silence.as_mut().reset(end);
             return Poll::Ready(read);
         }
         ready!(self.silence.as_mut().poll(context));
@@ -100,17 +103,19 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Held<I> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_silent_connection_loses_its_place() {
         let places = Arc::new(Semaphore::new(1));
         let place = Arc::clone(&places).try_acquire_owned().unwrap();
-        let (near, _far) = tokio::io::duplex(64);
-        let mut held = Held::new(near, place);
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut held = Held::new(near, place, Duration::from_millis(50));
         assert!(places.try_acquire().is_err());
+        far.write_u8(1).await.unwrap();
+        assert_eq!(held.read_u8().await.unwrap(), 1);
         let error = held.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(held);
