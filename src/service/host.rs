@@ -200,13 +200,32 @@ impl Host {
         let name = job.spec.name.clone();
         let admitted = self.registry.admit(job, Origin::Submitted);
         let hosted = admitted.map_err(NotAccepted::Refused)?;
-        if let Err(error) = self.submissions.keep(&name, &Submission::new(text)).await {
+        let mut submission = Submission::new(text);
+        if let Err(error) = self.submissions.keep(&name, &submission).await {
             self.registry.withdraw(&name);
-            return Err(NotAccepted::Failed(error));
+            return Err(NotAccepted::Failed(self.not_kept(&name, error).await));
         }
         self.unusable.lock().remove(&name);
         self.registry.start(Arc::clone(&hosted));
+        // It may have been stopped when there was nothing to mark yet.
+        if hosted.is_asked_to_stop() {
+            submission.is_stopped = true;
+            self.submissions.keep(&name, &submission).await.map_err(NotAccepted::Failed)?;
+        }
         Ok(hosted)
+    }
+
+    /// A write that failed may have taken effect all the same.
+    async fn not_kept(&self, name: &str, error: Error) -> Error {
+        let after = match self.submissions.forget(name).await {
+            Ok(()) => "it does not run; submit it again".to_owned(),
+            Err(again) => format!(
+                "it does not run, but it may have been kept, and then runs when the service is \
+                 started again; submit it again, or remove it there: {again}"
+            ),
+        };
+        let message = format!("the job could not be kept: {error}; {after}");
+        Error::new(error.kind(), message).with_source(error)
     }
 
     async fn compile(&self, text: &JobText) -> Result<CompiledJob, BadJob> {

@@ -77,6 +77,13 @@ impl Submissions {
         }
     }
 
+    /// Keeps a job no more.
+    pub(super) async fn forget(&self, name: &str) -> Result<()> {
+        let Some(place) = &self.place else { return Ok(()) };
+        let _one = place.writing.lock().await;
+        place.storage.delete(&[format!("{name}{ENDING}")]).await
+    }
+
     /// Every job that is kept, by name; one that cannot be read is an error by itself.
     pub(super) async fn all(&self) -> Result<Vec<(String, Result<Submission>)>> {
         let Some(place) = &self.place else { return Ok(Vec::new()) };
@@ -148,6 +155,8 @@ mod tests {
         kept.keep("b", &Submission::new(text("name: b"))).await.unwrap();
         kept.mark_stopped("b").await.unwrap();
         kept.mark_stopped("nowhere").await.unwrap();
+        kept.keep("d", &Submission::new(text("name: d"))).await.unwrap();
+        kept.forget("d").await.unwrap();
         std::fs::write(folder.path().join("jobs/c.json"), "{}").unwrap();
 
         let all = Submissions::at(&location).unwrap().all().await.unwrap();
