@@ -26,6 +26,13 @@ impl Failure {
         Self { code: 1, message: message.into() }
     }
 
+    /// Several failures as one: all that they say, and the gravest code; none of none.
+    pub(super) fn all(failures: Vec<Self>) -> Option<Self> {
+        let code = failures.iter().map(|failure| failure.code).max()?;
+        let messages: Vec<String> = failures.into_iter().map(|failure| failure.message).collect();
+        Some(Self { code, message: messages.join("\n") })
+    }
+
     /// Says what is wrong on stderr and gives the exit code.
     pub fn report(&self) -> ExitCode {
         match writeln!(std::io::stderr().lock(), "{}", self.message) {

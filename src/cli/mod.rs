@@ -5,12 +5,19 @@
 mod check;
 mod failure;
 mod generate;
+mod list;
 mod progress;
+mod remote;
 mod review;
 mod run;
+mod serve;
 mod show;
-mod signals;
+mod status;
+mod stop;
+mod stop_signal;
+mod submit;
 mod test;
+mod token;
 mod worker;
 mod workers;
 
@@ -33,6 +40,18 @@ struct Arguments {
 enum Command {
     /// Run a job: continuously, or once over what is there.
     Run(run::RunArguments),
+    /// Run several jobs as a service, with an HTTP door to them.
+    Serve(serve::ServeArguments),
+    /// Give a job to a service.
+    Submit(submit::SubmitArguments),
+    /// Print the jobs of a service.
+    List(list::ListArguments),
+    /// Print how a job of a service fares.
+    Status(status::StatusArguments),
+    /// Stop a job of a service after its epoch.
+    Stop(stop::StopArguments),
+    /// Make a token, and its line for a token file.
+    Token(token::TokenArguments),
     /// Validate a job without reading data, and print what its sinks hold.
     Check(check::CheckArguments),
     /// Run plans that coordinators send.
@@ -66,6 +85,12 @@ pub fn main() -> ExitCode {
     let done = runtime.block_on(async {
         match arguments.command {
             Command::Run(arguments) => run::run(arguments).await,
+            Command::Serve(arguments) => serve::serve(arguments).await,
+            Command::Submit(arguments) => submit::submit(arguments).await,
+            Command::List(arguments) => list::list(arguments).await,
+            Command::Status(arguments) => status::status(arguments).await,
+            Command::Stop(arguments) => stop::stop(arguments).await,
+            Command::Token(arguments) => token::token(&arguments),
             Command::Check(arguments) => check::check(arguments).await,
             Command::Worker(arguments) => worker::worker(arguments).await,
             Command::Test(arguments) => test::test(arguments).await,

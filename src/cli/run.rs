@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::failure::Failure;
 use super::progress::Display;
-use super::signals::stop_signal;
+use super::stop_signal::stop_signal;
 use super::workers::WorkersArguments;
 use crate::error::Error;
 use crate::runtime::{CompiledJob, Engine, OpenOptions, Progress, Summary};

@@ -18,3 +18,12 @@ pub(super) fn cells(batch: &RecordBatch) -> Result<Vec<Vec<String>>, Failure> {
         .map(|row| columns.iter().map(|column| column.value(row).to_string()).collect())
         .collect())
 }
+
+/// A value of an answer in JSON: text without quotes, and `-` where there is none.
+pub(super) fn plain(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Null => "-".to_owned(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

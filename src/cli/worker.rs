@@ -1,14 +1,14 @@
 //! `tidegauge worker --listen ADDRESS`.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use tokio::net::TcpListener;
 
 use super::failure::Failure;
-use super::signals::stop_signal;
+use super::stop_signal::stop_signal;
+use crate::access::{Door, TlsFiles, Tokens, tls_client, tls_for_tonic};
 use crate::cluster::{WorkerAccess, WorkerSettings, serve};
 use crate::runtime::runtime_env;
 
@@ -16,28 +16,50 @@ use crate::runtime::runtime_env;
 #[derive(Debug, Args)]
 pub(super) struct WorkerArguments {
     /// Where it listens; port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:50052")]
-    listen: SocketAddr,
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50052")]
+    listen: String,
     /// The memory that all plans may use together before they spill, such as 4GiB.
-    #[arg(long, default_value = "2GiB", value_parser = bytes)]
+    #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = bytes)]
     memory_max: u64,
+    /// The tokens that are let in, by their hashes; else the variable TIDEGAUGE_TOKENS holds them.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The certificate that it shows, in PEM, to coordinators and to other workers.
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM.
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Who signs the certificates of those that are let in; other workers must bear one, too.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
-    tidegauge_spec::parse_bytes(text).map_err(|message| message.to_string())
+    tidegauge_spec::parse_bytes(text)
 }
 
 pub(super) async fn worker(arguments: WorkerArguments) -> Result<(), Failure> {
-    let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
-        Failure::running(format!("error: cannot listen on {}: {error}", arguments.listen))
-    })?;
+    let env = |name: &str| std::env::var(name).ok();
+    let tokens = Tokens::find(arguments.token_file.as_deref(), &env)?.map(Arc::new);
+    let files = TlsFiles::from_flags(arguments.tls_cert.as_deref(), arguments.tls_key.as_deref())?;
+    let client_ca = arguments.tls_client_ca;
+    let (mut tls, mut peers) = (None, WorkerAccess::default());
+    if let Some(files) = &files {
+        tls = Some(tls_for_tonic(files, client_ca.as_deref())?);
+        peers.tls = Some(tls_client(client_ca.as_deref(), Some(files))?);
+    }
+    let door = Door { tokens, tls: files, client_ca };
+    let listener = door.listen(&arguments.listen, Door::check_worker).await?;
     let settings = WorkerSettings {
         runtime: runtime_env(arguments.memory_max)?,
-        authorize: Arc::new(|_| Ok(())),
-        tls: None,
-        peers: WorkerAccess::default(),
+        tokens: door.token_check(),
+        tls,
+        peers,
     };
-    writeln!(std::io::stdout(), "worker {}", listener.local_addr()?)?;
+    let mut out = std::io::stdout();
+    writeln!(out, "worker {}", listener.local_addr()?)?;
+    out.flush()?;
     serve(listener, settings, async {
         if let Err(error) = stop_signal().await {
             tracing::warn!(%error, "signals cannot be waited for");

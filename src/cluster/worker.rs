@@ -11,10 +11,10 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Server, ServerTlsConfig};
-use tonic::{Request, Status};
 
 use super::channel::{Channels, WorkerAccess, engine_version};
 use super::codec::EngineCodec;
+use crate::access::TokenCheck;
 use crate::error::{Error, Result};
 use crate::sql::register_functions;
 
@@ -22,8 +22,8 @@ use crate::sql::register_functions;
 pub struct WorkerSettings {
     /// Memory pool and spill files, for all that runs at once.
     pub runtime: Arc<RuntimeEnv>,
-    /// Who may send it plans: asked for every call.
-    pub authorize: Arc<dyn Fn(&Request<()>) -> Result<(), Status> + Send + Sync>,
+    /// Who may send it plans.
+    pub tokens: TokenCheck,
     /// How connections to it are secured.
     pub tls: Option<ServerTlsConfig>,
     /// How it reaches other workers. The token is that of the coordinator that it works for.
@@ -46,10 +46,7 @@ pub async fn serve(
     })
     .with_runtime_env(settings.runtime)
     .with_version(engine_version());
-    let authorize = settings.authorize;
-    let service = InterceptedService::new(worker.into_worker_server(), move |request| {
-        authorize(&request).map(|()| request)
-    });
+    let service = InterceptedService::new(worker.into_worker_server(), settings.tokens);
     let mut server = Server::builder().tcp_nodelay(true);
     if let Some(tls) = settings.tls {
         server = server.tls_config(tls).map_err(|error| {

@@ -24,7 +24,7 @@ pub struct JobSnapshot {
 }
 
 /// How a job fares.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct JobStatus {
     /// What it is doing.
     pub phase: JobPhase,
@@ -35,10 +35,11 @@ pub struct JobStatus {
 }
 
 /// What a job is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobPhase {
     /// It is being opened: its log is read.
+    #[default]
     Starting,
     /// It runs epochs.
     Running,
@@ -48,4 +49,11 @@ pub enum JobPhase {
     Stopped,
     /// It failed in a way that starting it again cannot mend.
     Failed,
+}
+
+impl JobPhase {
+    /// Whether the job does nothing any more, and will not by itself.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Stopped | Self::Failed)
+    }
 }

@@ -15,6 +15,8 @@ mod property;
 mod proxy;
 mod s3;
 mod s3_server;
+mod service;
+mod service_process;
 mod stillness;
 mod stopping;
 mod storm;

@@ -1,6 +1,7 @@
 //! A whole job: its sections put together, and checked against each other.
 
 mod overlap;
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -16,9 +17,9 @@ use crate::report::{Report, quoted};
 use crate::setting::{bytes, count};
 use crate::sink::{SinkSpec, sink};
 use crate::source::{SourceSpec, source};
-use crate::sql::{SqlText, sql};
+use crate::sql::{SqlFiles, SqlText, read_sql, sql};
 use crate::state::{StateSpec, state};
-use crate::yaml::{Node, load};
+use crate::yaml::{Env, Node, load};
 
 const KEYS: [&str; 9] = [
     "name",
@@ -67,16 +68,7 @@ impl JobSpec {
     ///
     /// Every problem of the file, its SQL file included if that cannot be read.
     pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<JobSpec, BadJob> {
-        let bytes = std::fs::read(path).map_err(|error| {
-            let why = format!("cannot be read: {error}; write the path of a job file");
-            whole_file(path, None, why)
-        })?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-            whole_file(path, Some(line), "not UTF-8; save the file as UTF-8".to_owned())
-        })?;
-        Self::parse(&text, path, env)
+        Self::parse(&read_job(path)?, path, env)
     }
 
     /// Reads the text of a job file; `path` is where it came from, to which a path of SQL is
@@ -90,9 +82,19 @@ impl JobSpec {
         path: &Path,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<JobSpec, BadJob> {
+        Self::parse_with(text, path, env, &read_sql)
+    }
+
+    /// As [`JobSpec::parse`], with the text of a SQL file from `files`.
+    pub(crate) fn parse_with(
+        text: &str,
+        path: &Path,
+        env: Env<'_>,
+        files: SqlFiles<'_>,
+    ) -> Result<JobSpec, BadJob> {
         let report = Report::new(path);
         let job = match load(text, env, &report) {
-            Some(node) => job(&node, &report),
+            Some(node) => job(&node, &report, files),
             None => {
                 // Either the text is not YAML, which is reported, or it holds no document.
                 if report.is_empty() {
@@ -105,12 +107,25 @@ impl JobSpec {
     }
 }
 
+/// The text of a job file.
+pub(crate) fn read_job(path: &Path) -> Result<String, BadJob> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        let why = format!("cannot be read: {error}; write the path of a job file");
+        whole_file(path, None, why)
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        whole_file(path, Some(line), "not UTF-8; save the file as UTF-8".to_owned())
+    })
+}
+
 fn whole_file(path: &Path, line: Option<usize>, message: String) -> BadJob {
     let problem = Problem { file: path.to_owned(), line, path: String::new(), message };
     BadJob { problems: vec![problem] }
 }
 
-fn job(node: &Node, report: &Report) -> Option<JobSpec> {
+fn job(node: &Node, report: &Report, files: SqlFiles<'_>) -> Option<JobSpec> {
     let root = Item::root(node, report);
     if root.is_null() {
         root.problem(format!("the file is empty; write {SKETCH}"));
@@ -126,7 +141,7 @@ fn job(node: &Node, report: &Report) -> Option<JobSpec> {
     let sources = named(&fields, "sources", "sources: {flows: {location: ./data/}}", source);
     let sql = fields
         .required("sql", "sql: ../sql/job.sql, or the SQL itself")
-        .and_then(|item| sql(&item));
+        .and_then(|item| sql(&item, files));
     let sinks = named(&fields, "sinks", "sinks: {findings: {location: ./out/}}", sink);
     let epoch = fields.setting("epoch", EpochSpec::default(), epoch);
     let state =

@@ -23,14 +23,17 @@ pub struct SqlText {
     pub path: Option<PathBuf>,
 }
 
+/// Gives the text of a SQL file.
+pub(crate) type SqlFiles<'a> = &'a dyn Fn(&Path) -> std::io::Result<String>;
+
 /// Reads `sql`: one line that ends in `.sql` is a path, relative to the job file.
-pub(crate) fn sql(item: &Item<'_>) -> Option<SqlText> {
+pub(crate) fn sql(item: &Item<'_>, files: SqlFiles<'_>) -> Option<SqlText> {
     let job_file = item.report.file();
     item.parsed(RIGHT, |text| {
         let trimmed = text.trim();
         let one_line = !trimmed.contains('\n');
         if one_line && trimmed.ends_with(".sql") {
-            return from_file(trimmed, job_file);
+            return from_file(trimmed, job_file, files);
         }
         if trimmed.is_empty() {
             return Err(format!("{} is empty; write {RIGHT}", quoted(text)));
@@ -42,14 +45,14 @@ pub(crate) fn sql(item: &Item<'_>) -> Option<SqlText> {
     })
 }
 
-fn from_file(written: &str, job_file: &Path) -> Result<SqlText, String> {
+fn from_file(written: &str, job_file: &Path, files: SqlFiles<'_>) -> Result<SqlText, String> {
     let path = match job_file.parent() {
         Some(folder) => folder.join(written),
         None => PathBuf::from(written),
     };
     let shown = quoted(written);
     let place = path.display();
-    let text = read(&path).map_err(|error| {
+    let text = files(&path).map_err(|error| {
         format!("{shown} cannot be read: {place}: {error}; write the path from the job file")
     })?;
     if text.trim().is_empty() {
@@ -73,7 +76,8 @@ fn shortened(path: &Path) -> PathBuf {
     short
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
+/// Reads a SQL file from the disk, up to its bound.
+pub(crate) fn read_sql(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     // One byte more than is allowed tells a file that is too large from one that just fits.
     std::fs::File::open(path)?.take(SQL_BYTES_MAX + 1).read_to_string(&mut text)?;

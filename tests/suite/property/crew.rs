@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use tidegauge::access::TokenCheck;
 use tidegauge::cluster::{Cluster, WorkerAccess, WorkerSettings, serve};
 use tidegauge::runtime::runtime_env;
 use tokio::net::TcpListener;
@@ -36,7 +37,7 @@ fn start() -> Workers {
         addresses.push(listener.local_addr().unwrap().to_string());
         let settings = WorkerSettings {
             runtime: runtime_env(MEMORY_BYTES).unwrap(),
-            authorize: Arc::new(|_| Ok(())),
+            tokens: TokenCheck::default(),
             tls: None,
             peers: WorkerAccess::default(),
         };

@@ -1,0 +1,110 @@
+//! Where a job reads and writes, for whoever runs several: no two jobs write to one place, and a
+//! job from elsewhere may have to keep off the local disk.
+
+use super::JobSpec;
+use crate::location::{Place, Purpose, nested, place};
+
+/// A folder that a job writes to.
+struct Written<'a> {
+    what: String,
+    text: &'a str,
+    place: Place,
+}
+
+impl JobSpec {
+    /// How this job would write to a place of `other`'s: a sentence that names both, or nothing.
+    /// Jobs of different names may share the location of their state, where each has a folder.
+    pub fn clash(&self, other: &JobSpec) -> Option<String> {
+        let theirs = other.written();
+        self.written().iter().find_map(|mine| {
+            let taken = theirs.iter().find(|taken| nested(&taken.place, &mine.place))?;
+            Some(format!(
+                "{} at {} overlaps with {} of the job {} at {}; write another location",
+                mine.what, mine.text, taken.what, other.name, taken.text
+            ))
+        })
+    }
+
+    /// The locations on the local disk, each with its place in the job file.
+    pub fn local_locations(&self) -> Vec<(String, &str)> {
+        let sources = self.sources.iter().map(|source| ("sources", &source.name, &source.location));
+        let sinks = self.sinks.iter().map(|sink| ("sinks", &sink.name, &sink.location));
+        let named = sources.chain(sinks).map(|(section, name, location)| {
+            (format!("{section}.{name}.location"), location.as_str())
+        });
+        named
+            .chain([("state.location".to_owned(), self.state.location.as_str())])
+            .filter(|(_, location)| !location.starts_with("s3://"))
+            .collect()
+    }
+
+    fn written(&self) -> Vec<Written<'_>> {
+        let state = format!("{}/{}", self.state.location.trim_end_matches('/'), self.name);
+        let state = ("the state".to_owned(), self.state.location.as_str(), state);
+        self.sinks
+            .iter()
+            .map(|sink| {
+                let what = format!("the sink {}", sink.name);
+                (what, sink.location.as_str(), sink.location.clone())
+            })
+            .chain([state])
+            .filter_map(|(what, text, folder)| {
+                let place = place(&folder, Purpose::Write).ok()?;
+                Some(Written { what, text, place })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::JobSpec;
+
+    fn job(name: &str, input: &str, sink: &str, state: &str) -> JobSpec {
+        let text = format!(
+            "name: {name}
+sources:
+  flows:
+    location: {input}
+    format: json
+    schema: {{ts: TIMESTAMP}}
+    event_time: {{column: ts, delay: 1s}}
+sql: INSERT INTO out SELECT ts FROM flows
+sinks:
+  out: {{location: {sink}}}
+state: {{location: {state}}}
+"
+        );
+        JobSpec::parse(&text, Path::new("job.yaml"), &|_| None).unwrap()
+    }
+
+    #[test]
+    fn two_jobs_that_write_to_one_place_clash() {
+        let one = job("one", "in/", "out/", "state/");
+        assert_eq!(one.clash(&job("two", "in/", "out2/", "state/")), None);
+        let clash = one.clash(&job("two", "in/", "./out/x/", "state/")).unwrap();
+        assert_eq!(
+            clash,
+            "the sink out at out/ overlaps with the sink out of the job two at ./out/x/; write \
+             another location"
+        );
+        let clash = one.clash(&job("two", "in/", "state/one/y/", "elsewhere/")).unwrap();
+        assert!(clash.starts_with("the state at state/ overlaps with the sink out of"), "{clash}");
+        assert_eq!(one.clash(&job("two", "out/", "out2/", "s3://state/")), None, "jobs may chain");
+    }
+
+    #[test]
+    fn local_locations_are_named_by_their_place_in_the_file() {
+        let mixed = job("one", "s3://b/in/", "file:///out/", "state/");
+        assert_eq!(
+            mixed.local_locations(),
+            [
+                ("sinks.out.location".to_owned(), "file:///out/"),
+                ("state.location".to_owned(), "state/")
+            ]
+        );
+        assert!(job("one", "s3://b/in/", "s3://b/out/", "s3://b/st/").local_locations().is_empty());
+    }
+}

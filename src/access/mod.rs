@@ -1,0 +1,12 @@
+//! Who may come in: bearer tokens, TLS, and the rule that a door which others can reach has one
+//! of them. It opens no door itself.
+
+mod bearer;
+mod door;
+mod tls;
+mod tokens;
+
+pub use bearer::TokenCheck;
+pub use door::{Door, TlsFiles};
+pub use tls::{certificate_authority, install_crypto, tls_client, tls_for_axum, tls_for_tonic};
+pub use tokens::{TOKENS_VARIABLE, Tokens, new_token};

@@ -1,0 +1,101 @@
+//! One job of a service: what runs it, and what it shows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use serde::Serialize;
+use tidegauge_commitlog::Clock;
+use tokio::sync::watch;
+
+use super::jobs::{JobPhase, JobSnapshot, JobStatus};
+use super::supervisor::Runs;
+use crate::error::Result;
+use crate::runtime::{CompiledJob, Engine, JobView, OpenOptions, Progress};
+
+/// Where a job came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A job file that the service was started with.
+    File,
+    /// It was submitted.
+    Submitted,
+}
+
+/// A job, from when it is let in until the process ends: a stopped one is still shown.
+#[derive(Debug)]
+pub struct Hosted {
+    pub(super) job: Arc<CompiledJob>,
+    pub(super) origin: Origin,
+    pub(super) status: watch::Sender<JobStatus>,
+    pub(super) stop: watch::Sender<bool>,
+    clock: Arc<dyn Clock>,
+    view: Mutex<watch::Receiver<Arc<JobView>>>,
+    was_open: AtomicBool,
+}
+
+impl Hosted {
+    pub(super) fn new(job: Arc<CompiledJob>, origin: Origin, clock: Arc<dyn Clock>) -> Self {
+        let (_, empty) = watch::channel(Arc::default());
+        Self {
+            job,
+            origin,
+            status: watch::Sender::new(JobStatus::default()),
+            stop: watch::Sender::new(false),
+            clock,
+            view: Mutex::new(empty),
+            was_open: AtomicBool::new(false),
+        }
+    }
+
+    /// The job and how it fares, now.
+    pub fn snapshot(&self) -> JobSnapshot {
+        // The view first: a status that is newer than its view claims nothing about epochs.
+        let view = Arc::clone(&self.view.lock().borrow());
+        JobSnapshot { job: Arc::clone(&self.job), view, status: self.status.borrow().clone() }
+    }
+
+    /// Where it came from.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// What it is doing.
+    pub fn phase(&self) -> JobPhase {
+        self.status.borrow().phase
+    }
+
+    /// Whether its log was read and its sinks were accepted at least once.
+    pub fn was_open(&self) -> bool {
+        self.was_open.load(Ordering::SeqCst)
+    }
+
+    /// Whether it was asked to stop.
+    pub fn is_asked_to_stop(&self) -> bool {
+        *self.stop.borrow()
+    }
+}
+
+#[async_trait]
+impl Runs for Hosted {
+    async fn run(&self, mut stop: watch::Receiver<bool>) -> Result<()> {
+        let job = Arc::clone(&self.job);
+        let progress = Arc::new(Progress::default());
+        let opening = Engine::open(job, OpenOptions::default(), Arc::clone(&self.clock), progress);
+        // A storage that is slow to answer must not hold up the end of the process.
+        let mut engine = tokio::select! {
+            opened = opening => opened?,
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        };
+        *self.view.lock() = engine.view();
+        self.was_open.store(true, Ordering::SeqCst);
+        self.status.send_modify(|status| status.phase = JobPhase::Running);
+        engine.run(stop).await.map(drop)
+    }
+
+    fn progress(&self) -> u64 {
+        self.view.lock().borrow().epoch.map_or(0, |epoch| epoch.0)
+    }
+}
