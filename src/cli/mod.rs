@@ -14,7 +14,8 @@ mod test;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+
+use crate::observe::{Telemetry, TelemetrySettings};
 
 pub use failure::Failure;
 
@@ -53,19 +54,19 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    log_to_stderr();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::running(format!("no threads to run in: {error}")).report(),
     };
+    let telemetry = {
+        let _entered = runtime.enter();
+        arguments.command.telemetry()
+    };
+    telemetry.log_to_stderr();
     let done = runtime.block_on(async {
-        match arguments.command {
-            Command::Run(arguments) => run::run(arguments).await,
-            Command::Check(arguments) => check::check(arguments).await,
-            Command::Test(arguments) => test::test(arguments).await,
-            Command::Generate(arguments) => generate::generate(arguments),
-            Command::Review(arguments) => review::review(arguments).await,
-        }
+        let done = arguments.command.run(&telemetry).await;
+        telemetry.shutdown().await;
+        done
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,10 +74,26 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if logs.try_init().is_err() {
-        tracing::debug!("logs were set up before");
+impl Command {
+    async fn run(self, telemetry: &Telemetry) -> Result<(), Failure> {
+        match self {
+            Command::Run(arguments) => run::run(arguments, telemetry).await,
+            Command::Check(arguments) => check::check(arguments).await,
+            Command::Test(arguments) => test::test(arguments).await,
+            Command::Generate(arguments) => generate::generate(arguments),
+            Command::Review(arguments) => review::review(arguments).await,
+        }
+    }
+
+    /// Commands that run jobs are observed; the others only log.
+    fn telemetry(&self) -> Telemetry {
+        match self {
+            Command::Run(_) => {
+                Telemetry::start(TelemetrySettings::from_env(&|name| std::env::var(name).ok()))
+            }
+            Command::Check(_) | Command::Test(_) | Command::Generate(_) | Command::Review(_) => {
+                Telemetry::off()
+            }
+        }
     }
 }

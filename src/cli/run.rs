@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::failure::Failure;
 use super::progress::Display;
 use crate::error::Error;
+use crate::observe::Telemetry;
 use crate::runtime::{CompiledJob, Engine, OpenOptions, Progress, Summary};
 
 /// Arguments of `run`.
@@ -48,8 +49,8 @@ pub(super) async fn compile(path: &Path) -> Result<CompiledJob, Failure> {
     Ok(CompiledJob::new(spec).await?)
 }
 
-pub(super) async fn run(arguments: RunArguments) -> Result<(), Failure> {
-    let job = compile(&arguments.job).await?;
+pub(super) async fn run(arguments: RunArguments, telemetry: &Telemetry) -> Result<(), Failure> {
+    let job = compile(&arguments.job).await?.observed(telemetry.metrics());
     let progress = Arc::new(Progress::default());
     let options = OpenOptions { reset_state: arguments.reset_state, adopt: arguments.adopt };
     let display = Display::start(&job.spec.name, Arc::clone(&progress));
@@ -59,6 +60,8 @@ pub(super) async fn run(arguments: RunArguments) -> Result<(), Failure> {
         false => run_until_stopped(&mut engine).await,
     };
     display.finish();
+    // While the engine is there, so that its gauges are exported as they are at the end.
+    telemetry.shutdown().await;
     print(&summary?, arguments.summary)
 }
 

@@ -10,11 +10,13 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_pa
 use futures::{StreamExt, TryStreamExt};
 use tidegauge_commitlog::SinkFile;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::compile::CompiledJob;
 use super::ingest::IngestContext;
 use super::stage_work::{Piece, StageWork};
 use crate::error::{Error, Result, from_datafusion};
+use crate::observe::{Step, count, in_span};
 use crate::plan::Query;
 use crate::sink::{SinkTarget, SinkWriter};
 use crate::state::{StateView, start_range, write_run};
@@ -32,7 +34,9 @@ pub(super) async fn close(
         if works.iter().all(|work| work.closing().is_none()) {
             continue;
         }
-        files.extend(close_query(job, query, &works, &session, context).await?);
+        let span = Step::Close.span_of("sink", &query.sink);
+        let closing = close_query(job, query, &works, &session, context);
+        files.extend(in_span(span, closing).await?);
     }
     Ok(files)
 }
@@ -55,7 +59,9 @@ async fn close_query(
         .collect();
     let plan = job.plan.close_plan(session, query, inputs).await.map_err(from_datafusion)?;
     let target = job.sink_target(query, context)?;
-    write_plan(plan, session, target).await
+    let files = write_plan(plan, session, target).await?;
+    count_files(&files);
+    Ok(files)
 }
 
 /// Writes a plan's rows: by partition of the sink where it has any, else into one file.
@@ -73,7 +79,7 @@ async fn write_plan(
     let mut tasks = JoinSet::new();
     for mut rows in streams {
         let target = target.clone();
-        tasks.spawn(async move {
+        let write = async move {
             let mut writer = SinkWriter::new(target)?;
             while let Some(batch) = rows.next().await {
                 let batch = batch.map_err(from_datafusion)?;
@@ -82,7 +88,8 @@ async fn write_plan(
                 }
             }
             writer.finish().await
-        });
+        };
+        tasks.spawn(write.in_current_span());
     }
     let mut files = Vec::new();
     while let Some(done) = tasks.join_next().await {
@@ -93,14 +100,37 @@ async fn write_plan(
     Ok(files)
 }
 
+/// Says in the span that is open what was written.
+fn count_files(files: &[SinkFile]) {
+    let rows = files.iter().map(|file| file.rows).sum();
+    let bytes = files.iter().map(|file| file.bytes).sum();
+    count([("files", files.len() as u64), ("rows", rows), ("bytes", bytes)]);
+}
+
 /// A run that an epoch wrote, with its rows to be kept in memory.
 pub(super) struct WrittenRun {
     pub(super) path: String,
     pub(super) batches: Arc<Vec<RecordBatch>>,
 }
 
+/// Writes what stays open of each stage.
+pub(super) async fn keep_all_open(
+    job: &CompiledJob,
+    stages: &mut BTreeMap<String, StageWork>,
+    context: &IngestContext,
+) -> Result<Vec<WrittenRun>> {
+    let mut written = Vec::new();
+    for work in stages.values_mut() {
+        written.extend(keep_open(job, work, job.spec.state.runs_max, context).await?);
+    }
+    let runs = || stages.values().flat_map(|work| &work.change.runs_added);
+    let (rows, bytes) = (runs().map(|run| run.rows).sum(), runs().map(|run| run.bytes).sum());
+    count([("files", runs().count() as u64), ("rows", rows), ("bytes", bytes)]);
+    Ok(written)
+}
+
 /// Writes what stays open of a stage, merged to one row a key.
-pub(super) async fn keep_open(
+async fn keep_open(
     job: &CompiledJob,
     work: &mut StageWork,
     runs_max: usize,

@@ -15,6 +15,7 @@ use tidegauge_spec::{BadJob, JobSpec, Problem, SourceSpec};
 
 use super::ingest::IngestContext;
 use crate::error::{Error, Result, from_datafusion};
+use crate::observe::{JobMetrics, Metrics};
 use crate::plan::{JobPlan, Query, SinkTable, SourceTable, fingerprint};
 use crate::sink::SinkTarget;
 use crate::source::{OpenSettings, Scheme, SourceLocation, arrow_schema, split_location};
@@ -33,6 +34,8 @@ pub struct CompiledJob {
     pub plan: JobPlan,
     /// What its state depends on.
     pub fingerprint: BTreeMap<String, String>,
+    /// What is counted of it: nothing, unless [`CompiledJob::observed`] says otherwise.
+    pub metrics: JobMetrics,
     pub(super) session: SessionState,
 }
 
@@ -83,7 +86,14 @@ impl CompiledJob {
             .await
             .map_err(|errors| BadJob { problems: errors.into_iter().map(bad).collect() })?;
         let fingerprint = fingerprint(&plan, &sources);
-        Ok(Self { spec, plan, fingerprint, session })
+        let metrics = Metrics::off().job(&spec.name);
+        Ok(Self { spec, plan, fingerprint, metrics, session })
+    }
+
+    /// The job, counted by `metrics`.
+    #[must_use]
+    pub fn observed(self, metrics: &Metrics) -> Self {
+        Self { metrics: metrics.job(&self.spec.name), ..self }
     }
 
     /// The session with `now()` at an epoch's clock.
@@ -98,7 +108,7 @@ impl CompiledJob {
             .sources
             .iter()
             .filter(|source| used.contains(source.name.as_str()))
-            .map(SourceRuntime::open)
+            .map(|source| SourceRuntime::open(source, &self.metrics))
             .collect()
     }
 
@@ -121,7 +131,7 @@ impl CompiledJob {
 }
 
 impl SourceRuntime {
-    fn open(spec: &SourceSpec) -> Result<Self> {
+    fn open(spec: &SourceSpec, metrics: &JobMetrics) -> Result<Self> {
         let table = source_table(spec);
         let time_column = table.schema.index_of(&spec.event_time.column).map_err(|error| {
             Error::bug(format!("the source {} lost its event time", spec.name)).with_source(error)
@@ -131,6 +141,7 @@ impl SourceRuntime {
             Scheme::Local => Arc::new(LocalFileSystem::new()),
             Scheme::S3 { bucket } => Arc::clone(Storage::open(&format!("s3://{bucket}"))?.store()),
         };
+        let store = metrics.store(store);
         let future_max_us =
             i64::try_from(spec.event_time.future_max.as_micros()).unwrap_or(i64::MAX);
         Ok(Self { spec: spec.clone(), table, location, store, time_column, future_max_us })

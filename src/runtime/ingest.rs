@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use tidegauge_commitlog::{Attempt, SinkFile, SourceRows, StageRows, Storage};
 use tidegauge_spec::Format;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::assign::{CutRule, Guard, source_rows};
 use super::compile::{CompiledJob, SourceRuntime};
@@ -31,6 +32,7 @@ use super::progress::Progress;
 use super::split::split;
 use super::state_buffer::{Buffered, RunTarget, StateBuffer};
 use crate::error::{Error, Result, from_datafusion};
+use crate::observe::count;
 use crate::plan::{CutTarget, IngestCut};
 use crate::sink::{SinkTarget, SinkWriter};
 use crate::source::{Decoded, InputFile, OpenSettings, Reject, read_file};
@@ -73,6 +75,8 @@ pub(super) async fn ingest(
     let session = job.session_at(context.attempt.started_ms);
     let cuts = job.plan.ingest_cuts(&session, &source.table.name).await.map_err(from_datafusion)?;
     let partitions = session.config().target_partitions();
+    let files_read = files.len() as u64;
+    let bytes_read = files.iter().map(|file| file.size).sum();
     let files = match source.spec.format {
         Format::Parquet if files.len() < partitions => {
             split(&source.store, files, partitions).await?
@@ -83,13 +87,14 @@ pub(super) async fn ingest(
     let mut tasks = JoinSet::new();
     for partition in 0..partitions {
         let pass = Arc::clone(&pass);
-        tasks.spawn(async move { pass.run(partition).await });
+        tasks.spawn(async move { pass.run(partition).await }.in_current_span());
     }
     let mut total = SourceReceipt::default();
     while let Some(done) = tasks.join_next().await {
         let part = done.map_err(|error| Error::bug("an ingest task stopped").with_source(error))?;
         total.add(part?);
     }
+    count([("files", files_read), ("bytes", bytes_read), ("rows", total.rows.rows_in)]);
     Ok(total)
 }
 
