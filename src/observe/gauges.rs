@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 use parking_lot::Mutex;
-use tidegauge_commitlog::{Clock, JobState};
+use tidegauge_commitlog::{Clock, JobState, SourceState};
 
 use super::instruments::shared;
 use super::names::{self, Name};
@@ -45,15 +45,22 @@ struct Values {
     epoch: u64,
     state_bytes: u64,
     runs: u64,
-    /// The watermark and the latest event time of each source, microseconds since 1970.
-    sources: BTreeMap<Arc<str>, (Option<i64>, Option<i64>)>,
+    sources: BTreeMap<Arc<str>, Times>,
+}
+
+/// Times of a source, in microseconds since 1970.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    watermark_us: Option<i64>,
+    max_event_time_us: Option<i64>,
 }
 
 impl Values {
     fn of(state: &JobState) -> Self {
         let runs = || state.stages.values().flat_map(|stage| &stage.runs);
         let times = state.sources.iter().map(|(name, source)| {
-            (Arc::from(name.as_str()), (source.watermark_us, source.max_event_time_us))
+            let SourceState { watermark_us, max_event_time_us, .. } = *source;
+            (Arc::from(name.as_str()), Times { watermark_us, max_event_time_us })
         });
         Self {
             epoch: state.head(),
@@ -71,11 +78,11 @@ impl Shown {
         shown.of_job(meter, names::EPOCH_NUMBER, |values| values.epoch);
         shown.of_job(meter, names::STATE_SIZE, |values| values.state_bytes);
         shown.of_job(meter, names::STATE_RUNS, |values| values.runs);
-        shown.of_source(meter, names::SOURCE_WATERMARK, |_, (watermark_us, _)| {
-            Some(watermark_us? as f64 / 1e6)
+        shown.of_source(meter, names::SOURCE_WATERMARK, |_, times| {
+            Some(times.watermark_us? as f64 / 1e6)
         });
-        shown.of_source(meter, names::SOURCE_LAG, |now_ms, (_, time_max_us)| {
-            Some((now_ms as f64 * 1e3 - time_max_us? as f64) / 1e6)
+        shown.of_source(meter, names::SOURCE_LAG, |now_ms, times| {
+            Some((now_ms as f64 * 1e3 - times.max_event_time_us? as f64) / 1e6)
         });
         shown
     }
@@ -119,7 +126,7 @@ impl Shown {
         self: &Arc<Self>,
         meter: &Meter,
         name: Name,
-        value: fn(i64, (Option<i64>, Option<i64>)) -> Option<f64>,
+        value: fn(i64, Times) -> Option<f64>,
     ) {
         let shown = Arc::clone(self);
         let observe = move |gauge: &dyn AsyncInstrument<f64>| {

@@ -10,11 +10,11 @@
 //! It counts what the commit log says, so that metrics and records agree, and decides nothing.
 //! Whoever does not ask for an exporter gets [`Metrics::off`], which counts nothing.
 
+mod exporter;
 mod gauges;
 mod instruments;
 mod job_metrics;
 mod logs;
-mod seldom;
 mod settings;
 mod span;
 mod store;

@@ -1,6 +1,8 @@
 //! The exporters of a process: started once, asked for text, and flushed within a bound at the
 //! end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use opentelemetry::metrics::MeterProvider as _;
@@ -14,6 +16,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use prometheus::{Registry, TextEncoder};
 use tokio::sync::mpsc;
 
+use super::exporter::Exporter;
 use super::instruments::Metrics;
 use super::settings::TelemetrySettings;
 use super::{logs, names};
@@ -29,6 +32,7 @@ pub struct Telemetry {
     tracers: Option<SdkTracerProvider>,
     registry: Option<Registry>,
     warnings: Vec<String>,
+    given_up: Arc<AtomicBool>,
 }
 
 impl Telemetry {
@@ -40,7 +44,8 @@ impl Telemetry {
     pub fn start(settings: TelemetrySettings) -> Self {
         let mut telemetry = Self { warnings: settings.warnings.clone(), ..Self::default() };
         if settings.push_traces {
-            telemetry.tracers = telemetry.made("traces", tracers());
+            let tracers = tracers(&telemetry.given_up);
+            telemetry.tracers = telemetry.made("spans", tracers);
         }
         if settings.measures() {
             telemetry.start_metrics(&settings);
@@ -93,6 +98,7 @@ impl Telemetry {
         drop(done);
         // Each flush holds a sender until it is over; nothing is ever sent.
         if tokio::time::timeout(FLUSH_MAX, all_done.recv()).await.is_err() {
+            self.given_up.store(true, Ordering::Relaxed);
             tracing::warn!(bound = ?FLUSH_MAX, "the last telemetry was given up: no answer");
         }
     }
@@ -103,6 +109,7 @@ impl Telemetry {
             && let Some(exporter) =
                 self.made("metrics", MetricExporter::builder().with_tonic().build())
         {
+            let exporter = Exporter::new(exporter, "metrics", &self.given_up);
             builder = builder.with_reader(PeriodicReader::builder(exporter).build());
         }
         if settings.prometheus {
@@ -126,8 +133,9 @@ impl Telemetry {
     }
 }
 
-fn tracers() -> Result<SdkTracerProvider, ExporterBuildError> {
+fn tracers(given_up: &Arc<AtomicBool>) -> Result<SdkTracerProvider, ExporterBuildError> {
     let exporter = SpanExporter::builder().with_tonic().build()?;
+    let exporter = Exporter::new(exporter, "spans", given_up);
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource()).build())
 }
 

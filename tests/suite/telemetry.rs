@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tidegauge::observe::{Telemetry, TelemetrySettings, names};
 use tidegauge::runtime::{Engine, OpenOptions, Progress};
-use tidegauge_commitlog::SystemClock;
+use tidegauge_commitlog::{Clock, JobState, SourceState, SystemClock, VirtualClock};
 
 use super::binary::repository;
 use super::harness::{compile, scratch};
@@ -51,7 +51,7 @@ sources:
 sinks:
   out: {{location: {at}/out/}}
 state: {{location: {at}/state/}}
-epoch: {{files_max: 1}}"
+epoch: {{files_max: 1, retry: 2}}"
     );
     let sql = "INSERT INTO out
 SELECT window_start, tenant, sum(bytes) AS bytes
@@ -195,8 +195,37 @@ async fn an_epoch_that_fails_is_marked_and_counted_by_its_kind() {
     assert_eq!(of("tidegauge.epoch.retries", "bad_record"), 0.0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn each_attempt_is_a_tree_and_retries_are_counted() {
+    let (folder, job) = job();
+    // No file can be prepared where the folder for them is a file.
+    std::fs::create_dir(folder.path().join("out")).unwrap();
+    std::fs::write(folder.path().join("out/_prepared"), "").unwrap();
+    let receiver = Receiver::start().await;
+    let ended = run(&job, &receiver.env(), &ARGUMENTS);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let spans = receiver.spans();
+    let epochs: Vec<&Span> = spans.iter().filter(|span| span.name == "epoch").collect();
+    let retries: Vec<&str> = epochs.iter().map(|span| span.attributes["retry"].as_str()).collect();
+    assert_eq!(retries, ["0", "1", "2"]);
+    for epoch in epochs {
+        assert_eq!(epoch.attributes["error.type"], "unavailable");
+        let tree = spans.iter().filter(|span| span.parent == epoch.id);
+        let steps: Vec<(&str, bool)> =
+            tree.map(|span| (span.name.as_str(), span.error.is_some())).collect();
+        assert_eq!(steps, [("ingest", false), ("advance", false), ("close", true)]);
+    }
+    let metrics = receiver.metrics();
+    let labels = text(&[("job_name", "minutes"), ("kind", "unavailable")]);
+    let of = |name: &str| metrics[&(name.to_owned(), labels.clone())];
+    assert_eq!(of("tidegauge.epoch.retries"), 2.0);
+    assert_eq!(of("tidegauge.epoch.failures"), 1.0);
+    let rows = metrics.keys().filter(|(name, _)| name == "tidegauge.source.rows");
+    assert_eq!(rows.count(), 0, "what was not committed is not counted");
+}
+
 /// A run with a receiver that does not answer does all it would do, a bounded time later, and
-/// says so in at most one line of the exporter's.
+/// says once of each signal that it is not exported, or that it was given up.
 fn is_no_trouble(endpoint: &str) {
     let (folder, job) = job();
     let env: Env = vec![("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), endpoint.to_owned())];
@@ -208,8 +237,10 @@ fn is_no_trouble(endpoint: &str) {
     assert!(summary["elapsed_s"].as_f64().unwrap() < 2.5, "the epochs did not wait: {summary}");
     // The bound is three seconds; the rest is a busy machine's.
     assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
-    let complaints = ended.stderr.lines().filter(|line| line.contains("opentelemetry"));
-    assert!(complaints.count() <= 1, "{}", ended.stderr);
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    let complaints = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+    assert_eq!(complaints("spans are not exported") + complaints("was given up"), 1, "{lines:?}");
+    assert!(complaints("metrics are not exported") <= 1 && lines.len() <= 2, "{lines:?}");
     assert!(folder.path().join("out").is_dir());
 }
 
@@ -294,6 +325,30 @@ async fn prometheus_text_holds_the_same_numbers() {
     let before = parse(&before);
     assert!(before["tidegauge_epoch_failures_total"].samples.values().all(|value| *value == 0.0));
     assert!(before["tidegauge_epoch_commits_total"].samples.values().all(|value| *value == 0.0));
+}
+
+#[tokio::test]
+async fn lag_grows_while_nothing_arrives() {
+    let telemetry = Telemetry::start(TelemetrySettings::default().with_prometheus());
+    let clock = Arc::new(VirtualClock::starting_at(60_000));
+    let source = SourceState { max_event_time_us: Some(45_000_000), ..SourceState::default() };
+    let sources = BTreeMap::from([("flows".to_owned(), source)]);
+    let state = JobState { sources, ..JobState::default() };
+    let lag = || {
+        let families = parse(&telemetry.prometheus_text());
+        let labels = text(&[("job_name", "minutes"), ("source", "flows")]);
+        families["tidegauge_source_lag_seconds"].samples[&(String::new(), labels)]
+    };
+    let metrics = telemetry.metrics().job("minutes");
+    let first = metrics.start(&state, Arc::clone(&clock) as Arc<dyn Clock>);
+    // The clock moves on a little by itself.
+    assert!((15.0..25.0).contains(&lag()), "{}", lag());
+    clock.advance(Duration::from_secs(100));
+    assert!((115.0..125.0).contains(&lag()), "{}", lag());
+    // A job that is started again is there once, and stays when what was before it goes.
+    let _second = metrics.start(&state, clock);
+    drop(first);
+    assert!((115.0..125.0).contains(&lag()), "{}", lag());
 }
 
 #[tokio::test]
