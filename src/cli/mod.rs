@@ -24,7 +24,8 @@ mod workers;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+
+use crate::observe::{Telemetry, TelemetrySettings};
 
 pub use failure::Failure;
 
@@ -77,15 +78,31 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    log_to_stderr();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::running(format!("no threads to run in: {error}")).report(),
     };
+    let telemetry = {
+        let _entered = runtime.enter();
+        arguments.command.telemetry()
+    };
+    telemetry.log_to_stderr();
     let done = runtime.block_on(async {
-        match arguments.command {
-            Command::Run(arguments) => run::run(arguments).await,
-            Command::Serve(arguments) => serve::serve(arguments).await,
+        let done = arguments.command.run(&telemetry).await;
+        telemetry.shutdown().await;
+        done
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+impl Command {
+    async fn run(self, telemetry: &Telemetry) -> Result<(), Failure> {
+        match self {
+            Command::Run(arguments) => run::run(arguments, telemetry).await,
+            Command::Serve(arguments) => serve::serve(arguments, telemetry).await,
             Command::Submit(arguments) => submit::submit(arguments).await,
             Command::List(arguments) => list::list(arguments).await,
             Command::Status(arguments) => status::status(arguments).await,
@@ -97,17 +114,15 @@ pub fn main() -> ExitCode {
             Command::Generate(arguments) => generate::generate(arguments),
             Command::Review(arguments) => review::review(arguments).await,
         }
-    });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
     }
-}
 
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if logs.try_init().is_err() {
-        tracing::debug!("logs were set up before");
+    /// Commands that run jobs are observed; the others only log.
+    fn telemetry(&self) -> Telemetry {
+        match self {
+            Command::Run(_) | Command::Serve(_) | Command::Worker(_) => {
+                Telemetry::start(TelemetrySettings::from_env(&|name| std::env::var(name).ok()))
+            }
+            _ => Telemetry::off(),
+        }
     }
 }

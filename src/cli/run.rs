@@ -14,6 +14,7 @@ use super::progress::Display;
 use super::stop_signal::stop_signal;
 use super::workers::WorkersArguments;
 use crate::error::Error;
+use crate::observe::Telemetry;
 use crate::runtime::{CompiledJob, Engine, OpenOptions, Progress, Summary};
 
 /// Arguments of `run`.
@@ -52,9 +53,9 @@ pub(super) async fn compile(path: &Path) -> Result<CompiledJob, Failure> {
     Ok(CompiledJob::new(spec).await?)
 }
 
-pub(super) async fn run(arguments: RunArguments) -> Result<(), Failure> {
+pub(super) async fn run(arguments: RunArguments, telemetry: &Telemetry) -> Result<(), Failure> {
     let cluster = arguments.workers.cluster()?;
-    let job = compile(&arguments.job).await?;
+    let job = compile(&arguments.job).await?.observed(telemetry.metrics());
     let progress = Arc::new(Progress::default());
     let options = OpenOptions { reset_state: arguments.reset_state, adopt: arguments.adopt };
     let display = Display::start(&job.spec.name, Arc::clone(&progress));
@@ -67,6 +68,8 @@ pub(super) async fn run(arguments: RunArguments) -> Result<(), Failure> {
         false => run_until_stopped(&mut engine).await,
     };
     display.finish();
+    // While the engine is there, so that its gauges are exported as they are at the end.
+    telemetry.shutdown().await;
     print(&summary?, arguments.summary)
 }
 

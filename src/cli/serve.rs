@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use tidegauge_commitlog::SystemClock;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -13,11 +12,13 @@ use tokio::task::JoinSet;
 use super::failure::Failure;
 use super::run::compile;
 use super::stop_signal::stop_signal;
+use super::workers::WorkersArguments;
 use crate::access::{Door, TlsFiles, Tokens, tls_for_axum};
 use crate::error::Result as EngineResult;
-use crate::runtime::CompiledJob;
+use crate::observe::Telemetry;
+use crate::runtime::{CompiledJob, Remote};
 use crate::service::http::{self, Metrics};
-use crate::service::{Host, Registry, Submissions};
+use crate::service::{Host, Registry, Submissions, Surroundings};
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
@@ -46,6 +47,8 @@ pub(super) struct ServeArguments {
     /// Its private key, in PEM.
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    workers: WorkersArguments,
 }
 
 /// What listens, before anything is answered.
@@ -54,7 +57,8 @@ struct Doors {
     http: Option<TcpListener>,
 }
 
-pub(super) async fn serve(arguments: ServeArguments) -> Result<(), Failure> {
+pub(super) async fn serve(arguments: ServeArguments, telemetry: &Telemetry) -> Result<(), Failure> {
+    let cluster = arguments.workers.cluster()?;
     let doors = listen(&arguments).await?;
     let jobs = compile_all(&arguments.jobs).await?;
     let submissions = match &arguments.submitted {
@@ -62,13 +66,18 @@ pub(super) async fn serve(arguments: ServeArguments) -> Result<(), Failure> {
         None => Submissions::default(),
     };
     let allows_local = arguments.submit_local || doors.are_near();
-    let registry = Arc::new(Registry::new(Arc::new(SystemClock), rand::random()));
+    let surroundings = Surroundings {
+        remote: cluster.map(|cluster| cluster as Arc<dyn Remote>),
+        metrics: telemetry.metrics().clone(),
+        ..Surroundings::plain()
+    };
+    let registry = Arc::new(Registry::new(surroundings, rand::random()));
     let host = Host::new(registry, submissions, allows_local);
     doors.announce()?;
     host.start_given(jobs).map_err(|refusal| Failure::bad(format!("error: {refusal}")))?;
     host.start_kept().await?;
-    // The metrics of telemetry go here.
-    let metrics: Metrics = Arc::new(String::new);
+    let shown = telemetry.clone();
+    let metrics: Metrics = Arc::new(move || shown.prometheus_text());
     answer(doors, host, metrics).await
 }
 

@@ -22,7 +22,7 @@ use crate::error::{Error, from_datafusion};
 use crate::operator::StateScan;
 use crate::plan::CutTarget;
 use crate::runtime::{Buffered, OutputTarget, PassCut, PassPlan, Progress, SourceReceipt};
-use crate::source::InputFile;
+use crate::source::{InputFile, open_store};
 use crate::state::{StatePart, write_run};
 
 /// A pass over `files`, to be run by one task.
@@ -98,7 +98,8 @@ impl ExecutionPlan for IngestExec {
         Ok(receipt_stream(async move {
             let (cuts, name) = (pass.cuts.clone(), pass.task.clone());
             let progress = Arc::new(Progress::default());
-            let receipt = pass.run(files, progress, Arc::clone(&task)).await?;
+            let store = open_store(&pass.source.scheme)?;
+            let receipt = pass.run(store, files, progress, Arc::clone(&task)).await?;
             into_runs(receipt, &cuts, &name, &task).await
         }))
     }

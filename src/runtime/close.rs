@@ -14,6 +14,7 @@ use super::compile::CompiledJob;
 use super::ingest::{IngestContext, run_target};
 use super::stage_work::{Piece, StageWork};
 use crate::error::{Error, Result, from_datafusion};
+use crate::observe::{Step, count, in_span};
 use crate::plan::Query;
 use crate::sink::{SinkTarget, write_streams};
 use crate::state::{StateView, start_range, write_run};
@@ -31,7 +32,9 @@ pub(super) async fn close(
         if works.iter().all(|work| work.closing().is_none()) {
             continue;
         }
-        files.extend(close_query(job, query, &works, &session, context).await?);
+        let span = Step::Close.span_of("sink", &query.sink);
+        let closing = close_query(job, query, &works, &session, context);
+        files.extend(in_span(span, closing).await?);
     }
     Ok(files)
 }
@@ -54,10 +57,12 @@ async fn close_query(
         .collect();
     let plan = job.plan.close_plan(session, query, inputs).await.map_err(from_datafusion)?;
     let target = job.sink_target(query, context)?;
-    match &context.crew {
-        Some(crew) => crew.write_sink(session, plan, target).await,
-        None => write_plan(plan, session, target).await,
-    }
+    let files = match &context.crew {
+        Some(crew) => crew.write_sink(session, plan, target).await?,
+        None => write_plan(plan, session, target).await?,
+    };
+    count_files(&files);
+    Ok(files)
 }
 
 /// Writes a plan's rows: by partition of the sink where it has any, else into one file.
@@ -75,14 +80,37 @@ async fn write_plan(
     write_streams(streams, &target).await
 }
 
+/// Says in the span that is open what was written.
+fn count_files(files: &[SinkFile]) {
+    let rows = files.iter().map(|file| file.rows).sum();
+    let bytes = files.iter().map(|file| file.bytes).sum();
+    count([("files", files.len() as u64), ("rows", rows), ("bytes", bytes)]);
+}
+
 /// A run that an epoch wrote, with its rows to be kept in memory.
 pub(super) struct WrittenRun {
     pub(super) path: String,
     pub(super) batches: Arc<Vec<RecordBatch>>,
 }
 
+/// Writes what stays open of each stage.
+pub(super) async fn keep_all_open(
+    job: &CompiledJob,
+    stages: &mut BTreeMap<String, StageWork>,
+    context: &IngestContext,
+) -> Result<Vec<WrittenRun>> {
+    let mut written = Vec::new();
+    for work in stages.values_mut() {
+        written.extend(keep_open(job, work, job.spec.state.runs_max, context).await?);
+    }
+    let runs = || stages.values().flat_map(|work| &work.change.runs_added);
+    let (rows, bytes) = (runs().map(|run| run.rows).sum(), runs().map(|run| run.bytes).sum());
+    count([("files", runs().count() as u64), ("rows", rows), ("bytes", bytes)]);
+    Ok(written)
+}
+
 /// Writes what stays open of a stage, merged to one row a key.
-pub(super) async fn keep_open(
+async fn keep_open(
     job: &CompiledJob,
     work: &mut StageWork,
     runs_max: usize,

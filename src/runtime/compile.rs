@@ -13,6 +13,7 @@ use tidegauge_spec::{BadJob, JobSpec, Problem, SourceSpec};
 
 use super::ingest::IngestContext;
 use crate::error::{Error, Result, from_datafusion};
+use crate::observe::{JobMetrics, Metrics};
 use crate::plan::{JobPlan, Query, SinkTable, SourceTable, fingerprint};
 use crate::sink::SinkTarget;
 use crate::source::{SourceLocation, arrow_schema, open_store, split_location};
@@ -29,6 +30,8 @@ pub struct CompiledJob {
     pub plan: JobPlan,
     /// What its state depends on.
     pub fingerprint: BTreeMap<String, String>,
+    /// What is counted of it: nothing, unless [`CompiledJob::observed`] says otherwise.
+    pub metrics: JobMetrics,
     pub(super) session: SessionState,
 }
 
@@ -79,7 +82,14 @@ impl CompiledJob {
             .await
             .map_err(|errors| BadJob { problems: errors.into_iter().map(bad).collect() })?;
         let fingerprint = fingerprint(&plan, &sources);
-        Ok(Self { spec, plan, fingerprint, session })
+        let metrics = Metrics::off().job(&spec.name);
+        Ok(Self { spec, plan, fingerprint, metrics, session })
+    }
+
+    /// The job, counted by `metrics`.
+    #[must_use]
+    pub fn observed(self, metrics: &Metrics) -> Self {
+        Self { metrics: metrics.job(&self.spec.name), ..self }
     }
 
     /// The session with `now()` at an epoch's clock.
@@ -94,7 +104,7 @@ impl CompiledJob {
             .sources
             .iter()
             .filter(|source| used.contains(source.name.as_str()))
-            .map(SourceRuntime::open)
+            .map(|source| SourceRuntime::open(source, &self.metrics))
             .collect()
     }
 
@@ -117,13 +127,13 @@ impl CompiledJob {
 }
 
 impl SourceRuntime {
-    fn open(spec: &SourceSpec) -> Result<Self> {
+    fn open(spec: &SourceSpec, metrics: &JobMetrics) -> Result<Self> {
         let table = source_table(spec);
         let time_column = table.schema.index_of(&spec.event_time.column).map_err(|error| {
             Error::bug(format!("the source {} lost its event time", spec.name)).with_source(error)
         })?;
         let location = split_location(&spec.location)?;
-        let store = open_store(&location.scheme)?;
+        let store = metrics.store(open_store(&location.scheme)?);
         let future_max_us =
             i64::try_from(spec.event_time.future_max.as_micros()).unwrap_or(i64::MAX);
         Ok(Self { spec: spec.clone(), table, location, store, time_column, future_max_us })

@@ -12,7 +12,7 @@ use tidegauge_commitlog::{
 };
 use tokio::sync::watch;
 
-use super::close::{WrittenRun, close, keep_open};
+use super::close::{WrittenRun, close, keep_all_open};
 use super::compile::{CompiledJob, SourceRuntime};
 use super::ingest::{IngestContext, ingest};
 use super::pass::SourceReceipt;
@@ -24,6 +24,7 @@ use super::view::JobView;
 use super::watermark::{advanced, micros};
 use super::work::Work;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::{self, Gauges, count_epoch, in_span};
 use crate::plan::differences;
 use crate::state::RunCache;
 
@@ -50,6 +51,7 @@ pub struct Engine {
     reset: Option<Box<JobState>>,
     view: watch::Sender<Arc<JobView>>,
     remote: Option<Arc<dyn Remote>>,
+    gauges: Gauges,
 }
 
 /// What became of an epoch.
@@ -78,7 +80,10 @@ impl Engine {
             .spec
             .sinks
             .iter()
-            .map(|sink| Ok((sink.name.clone(), Storage::open(&sink.location)?)))
+            .map(|sink| {
+                let storage = job.metrics.storage(Storage::open(&sink.location)?);
+                Ok((sink.name.clone(), storage))
+            })
             .collect::<Result<BTreeMap<_, _>>>()?;
         let storage = job.state_storage()?;
         let settings = LogSettings {
@@ -108,8 +113,21 @@ impl Engine {
         let totals = Totals::new(&job.spec);
         let shown = reset.as_deref().unwrap_or(log.state());
         let (view, _) = watch::channel(Arc::new(JobView::new(shown, &cache, None)));
-        let remote = None;
-        Ok(Self { job, sources, log, clock, progress, totals, sinks, cache, reset, view, remote })
+        let gauges = job.metrics.start(shown, Arc::clone(&clock));
+        Ok(Self {
+            job,
+            sources,
+            log,
+            clock,
+            progress,
+            totals,
+            sinks,
+            cache,
+            reset,
+            view,
+            remote: None,
+            gauges,
+        })
     }
 
     /// Runs the plans of the epochs on workers instead of in this process.
@@ -135,18 +153,24 @@ impl Engine {
     /// Runs one epoch over `work`, trying again while the storage is unavailable.
     pub(super) async fn epoch(&mut self, work: &Work) -> Result<Step> {
         let mut tried = 0;
+        let metrics = self.job.metrics.clone();
         loop {
             let attempt = self.log.begin();
-            match self.attempt(work, &attempt).await {
+            match metrics.epoch(&attempt, tried, self.attempt(work, &attempt)).await {
                 Err(error)
                     if error.kind() == ErrorKind::Unavailable
                         && tried < self.job.spec.epoch.retry =>
                 {
                     tried += 1;
+                    metrics.retried(error.kind());
                     tracing::warn!(epoch = %attempt.epoch, tried, %error, "an epoch is tried again");
                     self.clock.sleep(Duration::from_millis(100 << tried.min(8))).await;
                 }
-                done => return done,
+                Err(error) => {
+                    metrics.failed(error.kind());
+                    return Err(error);
+                }
+                Ok(step) => return Ok(step),
             }
         }
     }
@@ -154,20 +178,23 @@ impl Engine {
     async fn attempt(&mut self, work: &Work, attempt: &Attempt) -> Result<Step> {
         let mut timings = Timings::start();
         let context = self.context(attempt).await?;
-        let mut receipts = self.ingest_all(work, &context).await?;
+        let metrics = self.job.metrics.clone();
+        let mut receipts =
+            metrics.timed(observe::Step::Ingest, self.ingest_all(work, &context)).await?;
         timings.lap("ingest");
         let mut stages = self.stage_works(&mut receipts);
-        let sources = self.advance(work, &receipts, &mut stages);
+        let sources =
+            metrics.step_now(observe::Step::Advance, || self.advance(work, &receipts, &mut stages));
         check_accounting(&sources, &stages)?;
         let mut files: Vec<SinkFile> =
             receipts.into_values().flat_map(|receipt| receipt.files).collect();
-        files.extend(close(&self.job, &stages, &context).await?);
+        files.extend(
+            metrics.timed(observe::Step::Close, close(&self.job, &stages, &context)).await?,
+        );
         timings.lap("close");
-        let runs_max = self.job.spec.state.runs_max;
-        let mut written = Vec::new();
-        for work in stages.values_mut() {
-            written.extend(keep_open(&self.job, work, runs_max, &context).await?);
-        }
+        let written = metrics
+            .step(observe::Step::State, keep_all_open(&self.job, &mut stages, &context))
+            .await?;
         timings.lap("state");
         let record = CommitRecord {
             reset: self.reset.is_some(),
@@ -178,6 +205,7 @@ impl Engine {
             timings_ms: timings.laps,
             ..attempt.record()
         };
+        count_epoch(&record);
         self.commit(attempt, record, written).await
     }
 
@@ -216,7 +244,10 @@ impl Engine {
             let files = work.input_files(name);
             let receipt = match files.is_empty() {
                 true => SourceReceipt::default(),
-                false => ingest(&self.job, source, files, context).await?,
+                false => {
+                    let span = observe::Step::Ingest.span_of("source", name);
+                    in_span(span, ingest(&self.job, source, files, context)).await?
+                }
             };
             receipts.insert(name.clone(), receipt);
         }
@@ -289,14 +320,16 @@ impl Engine {
         record: CommitRecord,
         written: Vec<WrittenRun>,
     ) -> Result<Step> {
-        match self.log.commit(attempt, record.clone()).await? {
+        let metrics = self.job.metrics.clone();
+        let committing = self.log.commit(attempt, record.clone());
+        match metrics.step(observe::Step::Commit, committing).await? {
             CommitOutcome::Committed => {}
             CommitOutcome::Earlier => {
                 self.reset = None;
                 self.log.discard(attempt, &record).await?;
                 self.publish().await?;
                 // It was tried with the same work, so its numbers are the same.
-                self.totals.add(&record);
+                self.count(&record);
                 return Ok(Step::Again);
             }
             CommitOutcome::Abandoned => {
@@ -323,7 +356,7 @@ impl Engine {
             self.cache.remove(path);
         }
         self.publish().await?;
-        self.totals.add(&record);
+        self.count(&record);
         let view = JobView::new(self.log.state(), &self.cache, Some(&record));
         self.view.send_replace(Arc::new(view));
         let watermark_us = record.sources.values().filter_map(|source| source.watermark_us).min();
@@ -339,8 +372,20 @@ impl Engine {
         Ok(Step::Done)
     }
 
+    /// Adds a committed epoch to the numbers of this run.
+    fn count(&mut self, record: &CommitRecord) {
+        self.totals.add(record);
+        self.job.metrics.committed(record);
+        self.gauges.show(self.log.state());
+    }
+
     /// Step 6, repeated until it succeeds: the epoch has happened.
     async fn publish(&mut self) -> Result<()> {
+        let metrics = self.job.metrics.clone();
+        metrics.step(observe::Step::Publish, self.publish_all()).await
+    }
+
+    async fn publish_all(&mut self) -> Result<()> {
         let mut tried = 0;
         loop {
             match self.log.publish().await {

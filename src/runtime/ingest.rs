@@ -16,6 +16,7 @@ use super::remote::Crew;
 use super::split::split;
 use super::state_buffer::RunTarget;
 use crate::error::{Error, Result, from_datafusion};
+use crate::observe::count;
 use crate::operator::StateInput;
 use crate::plan::{CutTarget, IngestCut, Stage};
 use crate::source::InputFile;
@@ -73,23 +74,29 @@ pub(super) async fn ingest(
         partitions,
         task: "0".to_owned(),
     };
+    let files_read = files.len() as u64;
+    let bytes_read = files.iter().map(|file| file.size).sum();
     let readers = partitions * context.crew.as_ref().map_or(1, |crew| crew.workers());
     let files = match source.spec.format {
         Format::Parquet if files.len() < readers => split(&source.store, files, readers).await?,
         _ => files,
     };
-    match &context.crew {
+    let receipt = match &context.crew {
         Some(crew) => {
-            let file_count = files.len();
             let receipt = crew.ingest(&session, pass, files).await?;
-            for _ in 0..file_count {
+            for _ in 0..files_read {
                 context.progress.add_file();
             }
             context.progress.add_rows(receipt.rows.rows_in, receipt.time_max_us);
-            Ok(receipt)
+            receipt
         }
-        None => pass.run(files, Arc::clone(&context.progress), session.task_ctx()).await,
-    }
+        None => {
+            let (store, progress) = (Arc::clone(&source.store), Arc::clone(&context.progress));
+            pass.run(store, files, progress, session.task_ctx()).await?
+        }
+    };
+    count([("files", files_read), ("bytes", bytes_read), ("rows", receipt.rows.rows_in)]);
+    Ok(receipt)
 }
 
 fn pass_source(source: &SourceRuntime, context: &IngestContext) -> PassSource {

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use tidegauge_commitlog::{SinkFile, SourceRows, StageRows};
 use tidegauge_spec::{Compression, EpochUnit, Format};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::assign::{CutRule, Guard, source_rows};
 use super::cut_run::{CutOutput, CutResult, CutRun};
@@ -32,7 +33,7 @@ use super::state_buffer::{Buffered, RunTarget, StateBuffer};
 use crate::error::{Error, Result, from_datafusion};
 use crate::plan::{CutTarget, IngestCut};
 use crate::sink::{SinkTarget, SinkWriter};
-use crate::source::{Decoded, InputFile, OpenSettings, Reject, Scheme, open_store, read_file};
+use crate::source::{Decoded, InputFile, OpenSettings, Reject, Scheme, read_file};
 use crate::sql::WindowShape;
 
 const BATCH_ROWS: usize = 8_192;
@@ -99,19 +100,20 @@ pub(crate) struct StageReceipt {
 }
 
 impl PassPlan {
-    /// Reads `files` once, for all cuts.
+    /// Reads `files` of `store` once, for all cuts.
     pub(crate) async fn run(
         self,
+        store: Arc<dyn ObjectStore>,
         files: Vec<InputFile>,
         progress: Arc<Progress>,
         task: Arc<TaskContext>,
     ) -> Result<SourceReceipt> {
         let partitions = self.partitions;
-        let pass = Arc::new(Pass::new(self, files, progress, task)?);
+        let pass = Arc::new(Pass::new(self, store, files, progress, task)?);
         let mut tasks = JoinSet::new();
         for partition in 0..partitions {
             let pass = Arc::clone(&pass);
-            tasks.spawn(async move { pass.run(partition).await });
+            tasks.spawn(async move { pass.run(partition).await }.in_current_span());
         }
         let mut total = SourceReceipt::default();
         while let Some(done) = tasks.join_next().await {
@@ -143,6 +145,7 @@ struct Cut {
 impl Pass {
     fn new(
         plan: PassPlan,
+        store: Arc<dyn ObjectStore>,
         files: Vec<InputFile>,
         progress: Arc<Progress>,
         task: Arc<TaskContext>,
@@ -176,7 +179,7 @@ impl Pass {
             cuts,
             guard,
             files: Mutex::new(files.into()),
-            store: open_store(&source.scheme)?,
+            store,
             settings: Arc::new(settings),
             task,
             task_name,

@@ -11,6 +11,7 @@ use super::summary::Summary;
 use super::watermark::micros;
 use super::work::Work;
 use crate::error::Result;
+use crate::observe::{self, count};
 use crate::source::{Discovered, discover};
 
 /// Files that were listed and are not processed, by source.
@@ -87,10 +88,17 @@ impl Engine {
 
     /// Step 1: what is there and was never processed, in each source's order.
     async fn list(&self) -> Result<Pending> {
+        self.job.metrics.step(observe::Step::Discover, self.list_all()).await
+    }
+
+    async fn list_all(&self) -> Result<Pending> {
         let mut pending = Pending::new();
         for source in &self.sources {
             pending.insert(source.table.name.clone(), self.list_source(source).await?);
         }
+        let files = || pending.values().flatten();
+        let bytes = files().map(|file| file.size).sum();
+        count([("files", files().count() as u64), ("bytes", bytes)]);
         Ok(pending)
     }
 

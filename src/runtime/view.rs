@@ -76,7 +76,8 @@ impl CompiledJob {
     /// # Errors
     /// When the location cannot be opened.
     pub fn state_storage(&self) -> Result<Storage> {
-        Ok(Storage::open(&self.spec.state.location)?.child(&self.spec.name))
+        let storage = Storage::open(&self.spec.state.location)?.child(&self.spec.name);
+        Ok(self.metrics.storage(storage))
     }
 
     /// The close plan of `query` over the windows that are open in `view`, without closing them:

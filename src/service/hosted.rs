@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde::Serialize;
-use tidegauge_commitlog::Clock;
 use tokio::sync::watch;
 
 use super::jobs::{JobPhase, JobSnapshot, JobStatus};
+use super::registry::Surroundings;
 use super::supervisor::Runs;
 use crate::error::Result;
 use crate::runtime::{CompiledJob, Engine, JobView, OpenOptions, Progress};
@@ -31,20 +31,24 @@ pub struct Hosted {
     pub(super) origin: Origin,
     pub(super) status: watch::Sender<JobStatus>,
     pub(super) stop: watch::Sender<bool>,
-    clock: Arc<dyn Clock>,
+    surroundings: Arc<Surroundings>,
     view: Mutex<watch::Receiver<Arc<JobView>>>,
     was_open: AtomicBool,
 }
 
 impl Hosted {
-    pub(super) fn new(job: Arc<CompiledJob>, origin: Origin, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        job: Arc<CompiledJob>,
+        origin: Origin,
+        surroundings: Arc<Surroundings>,
+    ) -> Self {
         let (_, empty) = watch::channel(Arc::default());
         Self {
             job,
             origin,
             status: watch::Sender::new(JobStatus::default()),
             stop: watch::Sender::new(false),
-            clock,
+            surroundings,
             view: Mutex::new(empty),
             was_open: AtomicBool::new(false),
         }
@@ -83,12 +87,16 @@ impl Runs for Hosted {
     async fn run(&self, mut stop: watch::Receiver<bool>) -> Result<()> {
         let job = Arc::clone(&self.job);
         let progress = Arc::new(Progress::default());
-        let opening = Engine::open(job, OpenOptions::default(), Arc::clone(&self.clock), progress);
+        let clock = Arc::clone(&self.surroundings.clock);
+        let opening = Engine::open(job, OpenOptions::default(), clock, progress);
         // A storage that is slow to answer must not hold up the end of the process.
         let mut engine = tokio::select! {
             opened = opening => opened?,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
+        if let Some(remote) = &self.surroundings.remote {
+            engine = engine.on_workers(Arc::clone(remote));
+        }
         *self.view.lock() = engine.view();
         self.was_open.store(true, Ordering::SeqCst);
         self.status.send_modify(|status| status.phase = JobPhase::Running);

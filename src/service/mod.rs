@@ -22,5 +22,5 @@ pub use backoff::Backoff;
 pub use host::{Host, NotAccepted, NotReady};
 pub use hosted::{Hosted, Origin};
 pub use jobs::{JobPhase, JobSnapshot, JobStatus, Jobs};
-pub use registry::{Refusal, Registry};
+pub use registry::{Refusal, Registry, Surroundings};
 pub use submissions::Submissions;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidegauge_commitlog::Clock;
+use tidegauge_commitlog::{Clock, SystemClock};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
@@ -14,7 +14,8 @@ use super::backoff::Backoff;
 use super::hosted::{Hosted, Origin};
 use super::jobs::{JobPhase, JobSnapshot, Jobs};
 use super::supervisor::supervise;
-use crate::runtime::CompiledJob;
+use crate::observe::Metrics;
+use crate::runtime::{CompiledJob, Remote};
 
 /// More jobs than one process can do justice to; it bounds what submitting can do to it.
 const JOBS_MAX: usize = 256;
@@ -26,9 +27,27 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 pub struct Registry {
     jobs: Mutex<BTreeMap<String, Arc<Hosted>>>,
     tasks: Mutex<JoinSet<()>>,
-    clock: Arc<dyn Clock>,
+    surroundings: Arc<Surroundings>,
     backoff: Arc<Backoff>,
     is_stopping: AtomicBool,
+}
+
+/// What all jobs of a process run in.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// The clock that they go by.
+    pub clock: Arc<dyn Clock>,
+    /// The workers that their plans run on; none where they run in this process.
+    pub remote: Option<Arc<dyn Remote>>,
+    /// What counts them.
+    pub metrics: Metrics,
+}
+
+impl Surroundings {
+    /// This process alone, with the machine's clock, uncounted.
+    pub fn plain() -> Self {
+        Self { clock: Arc::new(SystemClock), remote: None, metrics: Metrics::off() }
+    }
 }
 
 /// Why a job was not let in.
@@ -47,11 +66,11 @@ pub enum Refusal {
 
 impl Registry {
     /// No jobs yet; `seed` spreads their restarts.
-    pub fn new(clock: Arc<dyn Clock>, seed: u64) -> Self {
+    pub fn new(surroundings: Surroundings, seed: u64) -> Self {
         Self {
             jobs: Mutex::default(),
             tasks: Mutex::default(),
-            clock,
+            surroundings: Arc::new(surroundings),
             backoff: Arc::new(Backoff::new(PAUSE_FIRST, PAUSE_MAX, seed)),
             is_stopping: AtomicBool::new(false),
         }
@@ -59,7 +78,7 @@ impl Registry {
 
     /// The clock that the jobs go by.
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
+        &self.surroundings.clock
     }
 
     /// Lists a job, which takes its name and places, and does not start it yet. A submitted job
@@ -83,7 +102,11 @@ impl Registry {
                 return Err(Refusal::Taken(format!("the job {name}: {clash}")));
             }
         }
-        let hosted = Arc::new(Hosted::new(Arc::new(job), origin, Arc::clone(&self.clock)));
+        let hosted = Arc::new(Hosted::new(
+            Arc::new(job.observed(&self.surroundings.metrics)),
+            origin,
+            Arc::clone(&self.surroundings),
+        ));
         jobs.insert(name, Arc::clone(&hosted));
         Ok(hosted)
     }
@@ -97,7 +120,7 @@ impl Registry {
     pub fn start(&self, hosted: Arc<Hosted>) {
         let span = tracing::info_span!("job", name = %hosted.job.spec.name);
         let (status, stop) = (hosted.status.clone(), hosted.stop.subscribe());
-        let (clock, backoff) = (Arc::clone(&self.clock), Arc::clone(&self.backoff));
+        let (clock, backoff) = (Arc::clone(self.clock()), Arc::clone(&self.backoff));
         self.own(supervise(hosted, status, stop, clock, backoff).instrument(span));
     }
 

@@ -74,6 +74,17 @@ impl Storage {
         Storage { store, prefix, local: None, location }
     }
 
+    /// The same place, reached through what `map` makes of its store, as to count or to slow down
+    /// its requests. What a local folder does by itself, syncs and creations, does not go through
+    /// a store.
+    #[must_use]
+    pub fn map_store(
+        self,
+        map: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
+    ) -> Storage {
+        Storage { store: map(self.store), ..self }
+    }
+
     /// A place below this one, in the same store.
     #[must_use]
     pub fn child(&self, relative: &str) -> Storage {
