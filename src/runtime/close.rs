@@ -10,7 +10,6 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_pa
 use futures::{StreamExt, TryStreamExt};
 use tidegauge_commitlog::SinkFile;
 use tokio::task::JoinSet;
-use tracing::Instrument;
 
 use super::compile::CompiledJob;
 use super::ingest::IngestContext;
@@ -79,7 +78,7 @@ async fn write_plan(
     let mut tasks = JoinSet::new();
     for mut rows in streams {
         let target = target.clone();
-        let write = async move {
+        tasks.spawn(async move {
             let mut writer = SinkWriter::new(target)?;
             while let Some(batch) = rows.next().await {
                 let batch = batch.map_err(from_datafusion)?;
@@ -88,8 +87,7 @@ async fn write_plan(
                 }
             }
             writer.finish().await
-        };
-        tasks.spawn(write.in_current_span());
+        });
     }
     let mut files = Vec::new();
     while let Some(done) = tasks.join_next().await {

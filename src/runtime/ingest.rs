@@ -23,7 +23,6 @@ use parking_lot::Mutex;
 use tidegauge_commitlog::{Attempt, SinkFile, SourceRows, StageRows, Storage};
 use tidegauge_spec::Format;
 use tokio::task::JoinSet;
-use tracing::Instrument;
 
 use super::assign::{CutRule, Guard, source_rows};
 use super::compile::{CompiledJob, SourceRuntime};
@@ -87,7 +86,7 @@ pub(super) async fn ingest(
     let mut tasks = JoinSet::new();
     for partition in 0..partitions {
         let pass = Arc::clone(&pass);
-        tasks.spawn(async move { pass.run(partition).await }.in_current_span());
+        tasks.spawn(async move { pass.run(partition).await });
     }
     let mut total = SourceReceipt::default();
     while let Some(done) = tasks.join_next().await {
