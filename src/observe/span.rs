@@ -10,6 +10,10 @@
 //!    commit
 //!    publish
 //! ```
+//!
+//! Tasks that a step starts are not in its span: a span ends with the last that holds it, and a
+//! task that is aborted because another failed may hold it past the end of the epoch, even of the
+//! process.
 
 use std::future::Future;
 

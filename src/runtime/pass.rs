@@ -24,7 +24,6 @@ use serde::{Deserialize, Serialize};
 use tidegauge_commitlog::{SinkFile, SourceRows, StageRows};
 use tidegauge_spec::{Compression, EpochUnit, Format};
 use tokio::task::JoinSet;
-use tracing::Instrument;
 
 use super::assign::{CutRule, Guard, source_rows};
 use super::cut_run::{CutOutput, CutResult, CutRun};
@@ -113,7 +112,7 @@ impl PassPlan {
         let mut tasks = JoinSet::new();
         for partition in 0..partitions {
             let pass = Arc::clone(&pass);
-            tasks.spawn(async move { pass.run(partition).await }.in_current_span());
+            tasks.spawn(async move { pass.run(partition).await });
         }
         let mut total = SourceReceipt::default();
         while let Some(done) = tasks.join_next().await {

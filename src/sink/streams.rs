@@ -4,7 +4,6 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use tidegauge_commitlog::SinkFile;
 use tokio::task::JoinSet;
-use tracing::Instrument;
 
 use super::parquet::{SinkTarget, SinkWriter};
 use crate::error::{Error, Result, from_datafusion};
@@ -20,7 +19,7 @@ pub async fn write_streams(
     let mut tasks = JoinSet::new();
     for mut rows in streams {
         let target = target.clone();
-        let write = async move {
+        tasks.spawn(async move {
             let mut writer = SinkWriter::new(target)?;
             while let Some(batch) = rows.next().await {
                 let batch = batch.map_err(from_datafusion)?;
@@ -29,8 +28,7 @@ pub async fn write_streams(
                 }
             }
             writer.finish().await
-        };
-        tasks.spawn(write.in_current_span());
+        });
     }
     let mut files = Vec::new();
     while let Some(done) = tasks.join_next().await {

@@ -1,23 +1,23 @@
 //! What a job shows of itself while it runs: spans and metrics as a receiver gets them, and as
 //! Prometheus text; and that a receiver that is away is no trouble of the job's.
 
+mod pages;
+mod scrape;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tidegauge::observe::{Telemetry, TelemetrySettings, names};
-use tidegauge::runtime::{Engine, OpenOptions, Progress};
-use tidegauge_commitlog::{Clock, JobState, SourceState, SystemClock, VirtualClock};
+use tidegauge::observe::names;
 
-use super::binary::repository;
-use super::harness::{compile, scratch};
+use super::harness::{scratch, write_job};
 use super::otlp_receiver::{Labels, Receiver, Span};
 use super::process::{Ended, Env, run};
-use super::prometheus_text::{Family, parse};
+use super::s3_server::S3Server;
+use super::storm::Storm;
 
 const ARGUMENTS: [&str; 2] = ["--once", "--drain"];
 
@@ -57,7 +57,7 @@ epoch: {{files_max: 1, retry: 2}}"
 SELECT window_start, tenant, sum(bytes) AS bytes
 FROM TUMBLE(flows, ts, INTERVAL '1 minute') WHERE bytes > 0
 GROUP BY window_start, tenant";
-    let path = super::harness::write_job(folder.path(), &yaml, sql);
+    let path = write_job(folder.path(), &yaml, sql);
     (folder, path)
 }
 
@@ -271,186 +271,30 @@ async fn another_protocol_is_a_warning_and_nothing_is_sent() {
     assert!(receiver.spans().is_empty() && receiver.metrics().is_empty());
 }
 
-/// Runs the job in this process, and gives the summary with the Prometheus text before and after.
-async fn scraped(job: &Path) -> (Value, String, String) {
-    let telemetry = Telemetry::start(TelemetrySettings::default().with_prometheus());
-    let job = compile(job).await.observed(telemetry.metrics());
-    let progress = Arc::new(Progress::default());
-    let mut engine =
-        Engine::open(job, OpenOptions::default(), Arc::new(SystemClock), progress).await.unwrap();
-    let before = telemetry.prometheus_text();
-    let summary = engine.run_once(true).await.unwrap();
-    let after = telemetry.prometheus_text();
-    drop(engine);
-    let gone = telemetry.prometheus_text();
-    assert!(!gone.contains("tidegauge_source_lag"), "a job that is over has no lag: {gone}");
-    (serde_json::to_value(summary).unwrap(), before, after)
-}
-
-/// A metric's name and type as Prometheus has them.
-fn prometheus_name(name: &str) -> (String, &'static str) {
-    let metric = names::ALL.iter().find(|metric| metric.name == name).unwrap();
-    let unit = match metric.unit {
-        "s" => "_seconds",
-        "By" => "_bytes",
-        _ => "",
-    };
-    let (kind, suffix) = match name {
-        _ if name.ends_with(".duration") => ("histogram", ""),
-        "tidegauge.source.watermark"
-        | "tidegauge.source.lag"
-        | "tidegauge.epoch.number"
-        | "tidegauge.state.size"
-        | "tidegauge.state.runs" => ("gauge", ""),
-        _ => ("counter", "_total"),
-    };
-    (format!("{}{unit}{suffix}", name.replace('.', "_")), kind)
-}
-
-#[tokio::test]
-async fn prometheus_text_holds_the_same_numbers() {
-    let (folder, job) = job();
-    let (summary, before, after) = scraped(&job).await;
-    let families = parse(&after);
-    for ((name, labels), value) in expected(&summary, folder.path()) {
-        let (name, kind) = prometheus_name(name);
-        let family = &families[&name];
-        assert_eq!(family.kind, kind, "{name}");
-        let suffix = if kind == "histogram" { "_count" } else { "" };
-        assert_eq!(family.samples[&(suffix.to_owned(), labels)], value, "{name}");
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_to_s3_are_counted_and_change_nothing() {
+    let Some(server) = S3Server::start() else { return };
+    let storm = Storm::s3(&server, "counted", 6, 200).await;
+    let (expected, _) = storm.undisturbed().await;
+    let receiver = Receiver::start().await;
+    let mut outcome = storm.outcome("counted");
+    for (name, value) in receiver.env() {
+        outcome = outcome.with(&name, &value);
     }
-    let lag = &families["tidegauge_source_lag_seconds"].samples;
-    assert!(lag.values().all(|seconds| *seconds > 0.0), "{lag:?}");
-    // Alerts on rates need counters that are there before the first failure.
-    let before = parse(&before);
-    assert!(before["tidegauge_epoch_failures_total"].samples.values().all(|value| *value == 0.0));
-    assert!(before["tidegauge_epoch_commits_total"].samples.values().all(|value| *value == 0.0));
-}
-
-#[tokio::test]
-async fn lag_grows_while_nothing_arrives() {
-    let telemetry = Telemetry::start(TelemetrySettings::default().with_prometheus());
-    let clock = Arc::new(VirtualClock::starting_at(60_000));
-    let source = SourceState { max_event_time_us: Some(45_000_000), ..SourceState::default() };
-    let sources = BTreeMap::from([("flows".to_owned(), source)]);
-    let state = JobState { sources, ..JobState::default() };
-    let lag = || {
-        let families = parse(&telemetry.prometheus_text());
-        let labels = text(&[("job_name", "minutes"), ("source", "flows")]);
-        families["tidegauge_source_lag_seconds"].samples[&(String::new(), labels)]
+    let summary = storm.run(&outcome).summary();
+    outcome.assert_shows(&expected).await;
+    let published = outcome.committed().await.len() as f64;
+    let metrics = receiver.metrics();
+    let requests = |kind: &str, answer: &str| {
+        let labels = text(&[("job_name", "storm"), ("kind", kind), ("outcome", answer)]);
+        metrics.get(&("tidegauge.store.requests".to_owned(), labels)).copied().unwrap_or_default()
     };
-    let metrics = telemetry.metrics().job("minutes");
-    let first = metrics.start(&state, Arc::clone(&clock) as Arc<dyn Clock>);
-    // The clock moves on a little by itself.
-    assert!((15.0..25.0).contains(&lag()), "{}", lag());
-    clock.advance(Duration::from_secs(100));
-    assert!((115.0..125.0).contains(&lag()), "{}", lag());
-    // A job that is started again is there once, and stays when what was before it goes.
-    let _second = metrics.start(&state, clock);
-    drop(first);
-    assert!((115.0..125.0).contains(&lag()), "{}", lag());
-}
-
-#[tokio::test]
-async fn requests_to_the_store_are_counted_by_kind_and_outcome() {
-    let (folder, job) = job();
-    let (_, _, after) = scraped(&job).await;
-    let families = parse(&after);
-    let requests = |kind: &str, outcome: &str| {
-        let labels = text(&[("job_name", "minutes"), ("kind", kind), ("outcome", outcome)]);
-        let samples = &families["tidegauge_store_requests_total"].samples;
-        samples.get(&(String::new(), labels)).copied().unwrap_or_default()
-    };
-    let files = std::fs::read_dir(folder.path().join("out")).unwrap();
-    let published =
-        files.filter(|file| file.as_ref().unwrap().path().extension().is_some()).count() as f64;
     assert!(published > 0.0);
-    assert_eq!(requests("rename", "ok"), published, "{after}");
-    assert_eq!(requests("get", "failed"), 0.0);
-    assert!(requests("get", "ok") >= 2.0 && requests("list", "ok") >= 1.0, "{after}");
-    let read = families["tidegauge_store_read_bytes_total"].samples.values().sum::<f64>();
-    let input = families["tidegauge_source_read_bytes_total"].samples.values().sum::<f64>();
-    assert!(read >= input, "{read} < {input}");
-}
-
-/// The rows of the table of metrics in docs/observing.md.
-fn documented() -> Vec<[String; 5]> {
-    let page = std::fs::read_to_string(repository().join("docs/observing.md")).unwrap();
-    let rows = page.lines().filter(|line| line.starts_with("| `tidegauge."));
-    rows.map(|row| {
-        let cells = row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', ""));
-        let cells: Vec<String> = cells.collect();
-        <[String; 5]>::try_from(cells).unwrap_or_else(|cells| panic!("{cells:?}"))
-    })
-    .collect()
-}
-
-#[tokio::test]
-async fn the_documented_metrics_are_those_that_exist() {
-    let (_folder, job) = job();
-    let (_, _, after) = scraped(&job).await;
-    let families = parse(&after);
-    let mut listed = BTreeSet::new();
-    for [name, shown, kind, unit, labels] in documented() {
-        assert!(names::ALL.iter().any(|metric| metric.name == name), "{name} does not exist");
-        assert_eq!((shown.as_str(), kind.as_str()), {
-            let (shown, kind) = prometheus_name(&name);
-            (&*shown.leak(), kind)
-        });
-        let metric = names::ALL.iter().find(|metric| metric.name == name).unwrap();
-        let known = match metric.unit {
-            "s" => "seconds".to_owned(),
-            "By" => "bytes".to_owned(),
-            counted => format!("{}s", counted.trim_matches(['{', '}'])),
-        };
-        assert_eq!(unit, known.replace("retrys", "retries"), "{name}");
-        let family: &Family = families.get(&shown).unwrap_or_else(|| panic!("no {shown}"));
-        assert_eq!(family.help, metric.description);
-        let labels: BTreeSet<&str> = labels.split(", ").collect();
-        for (_, found) in family.samples.keys() {
-            let found: BTreeSet<&str> =
-                found.keys().map(String::as_str).filter(|label| *label != "le").collect();
-            assert_eq!(found, labels, "{name}");
-        }
-        listed.insert(shown);
-    }
-    let shown = families.keys().filter(|name| *name != "target_info").cloned();
-    assert_eq!(listed, shown.collect::<BTreeSet<String>>());
-    assert_eq!(listed.len(), names::ALL.len());
-}
-
-#[test]
-fn every_query_of_the_dashboard_is_of_metrics_that_exist() {
-    let path = repository().join("deploy/grafana/dashboard.json");
-    let dashboard: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let variables: Vec<&str> = dashboard["templating"]["list"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|variable| variable["name"].as_str().unwrap())
-        .collect();
-    assert_eq!(variables, ["datasource", "job"]);
-    let known: BTreeSet<String> = names::ALL
-        .iter()
-        .flat_map(|metric| match prometheus_name(metric.name) {
-            (name, "histogram") => vec![format!("{name}_bucket"), format!("{name}_count")],
-            (name, _) => vec![name],
-        })
-        .collect();
-    let mut asked = BTreeSet::new();
-    let mut ids = BTreeSet::new();
-    for panel in dashboard["panels"].as_array().unwrap() {
-        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{}", panel["title"]);
-        assert!(!panel["targets"].as_array().unwrap().is_empty(), "{}", panel["title"]);
-        for target in panel["targets"].as_array().unwrap() {
-            let query = target["expr"].as_str().unwrap();
-            assert!(query.contains("job_name=~\"$job\""), "{query}");
-            let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-            for word in words.filter(|word| word.starts_with("tidegauge_")) {
-                assert!(known.contains(word), "{word} in {query}");
-                asked.insert(word.to_owned());
-            }
-        }
-    }
-    assert!(asked.len() > 12, "{asked:?}");
+    assert_eq!(requests("copy", "ok"), published, "{metrics:?}");
+    let epochs = summary["epochs"].as_f64().unwrap();
+    assert!(requests("put", "ok") >= published + epochs, "{metrics:?}");
+    assert_eq!(requests("put", "refused") + requests("put", "failed"), 0.0, "{metrics:?}");
+    let files = summary["files"].as_f64().unwrap();
+    assert!(requests("get", "ok") >= files, "{metrics:?}");
+    assert!(requests("list", "ok") >= 1.0 && requests("delete", "ok") >= published, "{metrics:?}");
 }
