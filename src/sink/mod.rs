@@ -6,4 +6,5 @@ mod partition;
 mod read;
 
 pub use parquet::{SinkTarget, SinkWriter};
+pub(crate) use read::partition_values;
 pub use read::{read_all, read_published};

@@ -14,7 +14,8 @@ use super::error::QueryError;
 
 /// The longest statement.
 const SQL_BYTES_MAX: usize = 1 << 20;
-const ANSWERED: &str = "only queries are answered: SELECT, WITH, VALUES, EXPLAIN, DESCRIBE, SHOW TABLES";
+const ANSWERED: &str =
+    "only queries are answered: SELECT, WITH, VALUES, EXPLAIN, DESCRIBE, SHOW TABLES";
 
 /// Reads one statement that may be answered; each `?` becomes `$1`, `$2` and so on.
 pub(super) fn parse(state: &SessionState, sql: &str) -> Result<Statement, QueryError> {

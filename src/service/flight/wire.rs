@@ -63,9 +63,12 @@ mod tests {
 
     #[test]
     fn views_and_dictionaries_become_plain_at_any_depth_and_columns_nullable() {
-        let views: ArrayRef = Arc::new(StringViewArray::from(vec![Some("a long enough text"), None]));
+        let views: ArrayRef =
+            Arc::new(StringViewArray::from(vec![Some("a long enough text"), None]));
         let dictionary: ArrayRef = Arc::new(
-            vec!["x", "y"].into_iter().collect::<datafusion::arrow::array::DictionaryArray<Int32Type>>(),
+            vec!["x", "y"]
+                .into_iter()
+                .collect::<datafusion::arrow::array::DictionaryArray<Int32Type>>(),
         );
         let nested: ArrayRef = Arc::new(StructArray::from(vec![(
             Arc::new(Field::new("v", DataType::Utf8View, true)),
