@@ -6,6 +6,7 @@ mod check;
 mod failure;
 mod generate;
 mod progress;
+mod query;
 mod review;
 mod run;
 mod show;
@@ -38,6 +39,8 @@ enum Command {
     Generate(generate::GenerateArguments),
     /// Print the findings of a sink, and hold them against labels.
     Review(review::ReviewArguments),
+    /// Ask a running service: its results, its open windows, its jobs.
+    Query(query::QueryArguments),
 }
 
 /// Parses the arguments, runs the command, and says how it ended.
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
             Command::Test(arguments) => test::test(arguments).await,
             Command::Generate(arguments) => generate::generate(arguments),
             Command::Review(arguments) => review::review(arguments).await,
+            Command::Query(arguments) => query::query(arguments).await,
         }
     });
     match done {

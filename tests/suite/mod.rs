@@ -6,6 +6,7 @@ mod changed_job;
 mod command_line;
 mod duckdb;
 mod fencing;
+mod flight;
 mod formats;
 mod harness;
 mod kill;

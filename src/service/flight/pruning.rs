@@ -17,7 +17,7 @@ use datafusion::common::{Column, DFSchema, Result, ScalarValue, exec_err};
 use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use tidegauge_commitlog::SinkFile;
 
 use crate::sink::partition_values;
@@ -89,7 +89,8 @@ pub(super) fn may_meet(
     let kept = || -> Result<Vec<bool>> {
         let schema_named = DFSchema::try_from(Arc::clone(schema))?;
         let expr = session.create_physical_expr(filter, &schema_named)?;
-        let predicate = PruningPredicate::try_new(expr, Arc::clone(schema))?;
+        let predicate =
+            PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).try_build(expr)?;
         predicate.prune(&FileTimes { files, schema })
     };
     // What cannot be decided here is decided row by row.
