@@ -12,7 +12,7 @@ import pyarrow.flight as flight
 
 
 def main(address: str) -> None:
-    with flight_sql.connect(address) as connection:
+    with flight_sql.connect(address, autocommit=True) as connection:
         adbc(connection)
     with flight.connect(address.replace("grpc://", "grpc+tcp://")) as client:
         bare_flight(client)
@@ -46,7 +46,12 @@ def adbc(connection) -> None:
                 cursor.execute(wrong[0], parameters=wrong[1])
                 print(f"  {wrong} is answered: {cursor.fetchall()}")
             except adbc_driver_manager.Error as error:
-                print(f"  {type(error).__name__}: {str(error).splitlines()[0]}")
+                print(f"  {type(error).__name__}: {error}")
+        try:
+            cursor.adbc_statement.set_sql_query("DELETE FROM large")
+            print(f"  deleted: {cursor.adbc_statement.execute_update()}")
+        except adbc_driver_manager.Error as error:
+            print(f"  {type(error).__name__}: {error}")
 
 
 def bare_flight(client) -> None:

@@ -31,7 +31,7 @@ WINDOWS = "SELECT window_start, tenant, host, flows, bytes FROM {}.host_minutes"
 def main(address: str, epochs: int) -> None:
     answers, seen, live = 0, set(), {}
     deadline = time.monotonic() + SECONDS_MAX
-    with flight_sql.connect(address) as connection, connection.cursor() as cursor:
+    with flight_sql.connect(address, autocommit=True) as connection, connection.cursor() as cursor:
         while True:
             cursor.execute(ONE_EPOCH)
             answer = dict(zip([column[0] for column in cursor.description], cursor.fetchone()))

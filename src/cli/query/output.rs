@@ -18,7 +18,7 @@ const TABLE_ROWS_MAX: usize = 1_000;
 
 /// Where rows go.
 pub(super) enum Output {
-    Table { table: Table, rows: usize, is_cut: bool },
+    Table { table: Box<Table>, rows: usize, is_cut: bool },
     Csv(Box<CsvWriter<Stdout>>),
     Json(Box<JsonWriter<Stdout, LineDelimited>>),
 }
@@ -31,7 +31,7 @@ impl Output {
                 let mut table = Table::new();
                 table.load_preset(UTF8_HORIZONTAL_ONLY);
                 table.set_header(schema.fields().iter().map(|field| field.name().clone()));
-                Ok(Self::Table { table, rows: 0, is_cut: false })
+                Ok(Self::Table { table: Box::new(table), rows: 0, is_cut: false })
             }
             QueryFormat::Csv => {
                 let mut writer = CsvBuilder::new().with_header(true).build(std::io::stdout());

@@ -43,6 +43,13 @@ pub(super) struct Tables {
     ambiguous: BTreeMap<String, Vec<String>>,
 }
 
+/// A table that is known by its job and its sink.
+struct OfSink {
+    job: String,
+    sink: String,
+    table: Arc<dyn TableProvider>,
+}
+
 impl Catalog {
     /// The catalog of `jobs` at `now_ms`.
     pub(super) fn new(
@@ -57,15 +64,18 @@ impl Catalog {
                 let of_sink = || job.plan.queries.iter().filter(|query| query.sink == sink.name);
                 let Some(query) = of_sink().next() else { continue };
                 let layout = Layout::new(&query.schema, &sink.partition_by)?;
-                let name = (job.spec.name.as_str(), sink.name.as_str());
+                let named = |table| {
+                    let (job, sink) = (job.spec.name.clone(), sink.name.clone());
+                    OfSink { job, sink, table }
+                };
                 if of_sink().any(|query| !query.is_stateless()) {
                     let schema = Arc::clone(&layout.table);
                     let table = LiveTable::new(Arc::clone(snapshot), sink.name.clone(), schema);
-                    live.push((name, Arc::new(table) as Arc<dyn TableProvider>));
+                    live.push(named(Arc::new(table)));
                 }
                 let (snapshot, stores) = (Arc::clone(snapshot), Arc::clone(stores));
                 let table = ResultsTable::new(snapshot, sink.clone(), layout, stores);
-                results.push((name, Arc::new(table) as Arc<dyn TableProvider>));
+                results.push(named(Arc::new(table)));
             }
         }
         let rows = jobs_rows(&jobs, now_ms)?;
@@ -126,22 +136,19 @@ impl CatalogProvider for Catalog {
 
 impl Tables {
     /// Tables by job and sink.
-    fn of_sinks(tables: Vec<((&str, &str), Arc<dyn TableProvider>)>) -> Self {
-        let mut by_sink: BTreeMap<&str, Vec<(String, Arc<dyn TableProvider>)>> = BTreeMap::new();
-        for ((job, sink), table) in tables {
-            by_sink.entry(sink).or_default().push((format!("{job}.{sink}"), table));
+    fn of_sinks(tables: Vec<OfSink>) -> Self {
+        let mut by_sink: BTreeMap<String, BTreeMap<String, _>> = BTreeMap::new();
+        for OfSink { job, sink, table } in tables {
+            let name = format!("{job}.{sink}");
+            by_sink.entry(sink).or_default().insert(name, table);
         }
         let mut all = Self::default();
         for (sink, tables) in by_sink {
-            match tables.as_slice() {
-                [(_, table)] => {
-                    all.listed.insert(sink.to_owned(), Arc::clone(table));
-                }
-                several => {
-                    let names = several.iter().map(|(name, _)| name.clone()).collect();
-                    all.ambiguous.insert(sink.to_owned(), names);
-                    all.listed.extend(several.iter().cloned());
-                }
+            if tables.len() > 1 {
+                all.ambiguous.insert(sink, tables.keys().cloned().collect());
+                all.listed.extend(tables.clone());
+            } else {
+                all.listed.extend(tables.values().map(|table| (sink.clone(), Arc::clone(table))));
             }
             all.qualified.extend(tables);
         }
@@ -179,16 +186,17 @@ mod tests {
 
     use super::*;
 
-    fn table() -> Arc<dyn TableProvider> {
-        Arc::new(MemTable::try_new(jobs_schema(), vec![vec![]]).unwrap())
+    fn table(job: &str, sink: &str) -> OfSink {
+        let table = Arc::new(MemTable::try_new(jobs_schema(), vec![vec![]]).unwrap());
+        OfSink { job: job.to_owned(), sink: sink.to_owned(), table }
     }
 
     #[tokio::test]
     async fn a_name_of_two_jobs_is_an_error_that_says_the_longer_names() {
         let tables = Tables::of_sinks(vec![
-            (("a", "findings"), table()),
-            (("b", "findings"), table()),
-            (("b", "minutes"), table()),
+            table("a", "findings"),
+            table("b", "findings"),
+            table("b", "minutes"),
         ]);
         assert_eq!(tables.table_names(), ["a.findings", "b.findings", "minutes"]);
         let error = tables.table("findings").await.unwrap_err().strip_backtrace();

@@ -70,7 +70,7 @@ impl From<DataFusionError> for QueryError {
         }
         let code = match root {
             DataFusionError::ResourcesExhausted(_) => Code::ResourceExhausted,
-            DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Code::Unavailable,
+            root if is_of_storage(root) => Code::Unavailable,
             DataFusionError::Plan(_)
             | DataFusionError::SchemaError(..)
             | DataFusionError::SQL(..)
@@ -88,7 +88,8 @@ impl From<DataFusionError> for QueryError {
             DataFusionError::SQL(parser, _) => parser.to_string(),
             root => planner_message(root),
         };
-        Self { code, message }
+        let lines: Vec<&str> = message.lines().map(str::trim).collect();
+        Self { code, message: lines.join(" ") }
     }
 }
 
@@ -96,6 +97,18 @@ impl From<Error> for QueryError {
     fn from(error: Error) -> Self {
         Self { code: code_of(error.kind()), message: error.message().to_owned() }
     }
+}
+
+/// Whether the storage is at the bottom of it, whichever reader it came through.
+fn is_of_storage(error: &DataFusionError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<object_store::Error>() || error.is::<std::io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn code_of(kind: ErrorKind) -> Code {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
-use datafusion::common::{Result, ScalarValue, Statistics};
+use datafusion::common::{Result, ScalarValue, Statistics, project_schema};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -15,6 +15,7 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
 use tidegauge_commitlog::{SinkFile, Storage};
 use tidegauge_spec::SinkSpec;
@@ -111,6 +112,10 @@ impl TableProvider for ResultsTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let storage = self.stores.open(&self.sink.location).map_err(to_datafusion)?;
         let chosen = self.choose(session, filters).await?;
+        if chosen.is_empty() {
+            let schema = project_schema(&self.layout.table, projection)?;
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
         let url = store_url(&storage)?;
         session.runtime_env().register_object_store(url.as_ref(), Arc::clone(storage.store()));
         let schema = TableSchema::builder(Arc::clone(&self.layout.file))

@@ -11,8 +11,9 @@ use arrow_flight::sql::{
     ActionCreatePreparedStatementResult, CommandGetCatalogs, CommandGetCrossReference,
     CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys, CommandGetPrimaryKeys,
     CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandGetXdbcTypeInfo,
-    CommandPreparedStatementQuery, CommandStatementQuery, DoPutPreparedStatementResult,
-    ProstMessageExt, SqlInfo, TicketStatementQuery,
+    CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementIngest,
+    CommandStatementQuery, CommandStatementUpdate, DoPutPreparedStatementResult, ProstMessageExt,
+    SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{
     Action, FlightDescriptor, FlightEndpoint, FlightInfo, IpcMessage, SchemaAsIpc, Ticket,
@@ -33,6 +34,8 @@ use super::queries::Queries;
 
 /// Rows of parameters beyond this are not read to be counted.
 const PARAMETER_BATCHES_MAX: usize = 16;
+
+const READ_ONLY: &str = "nothing can be changed here; ask for rows with a query";
 
 type Info = Result<Response<FlightInfo>, Status>;
 type Rows = Result<Response<<FlightSql as FlightService>::DoGetStream>, Status>;
@@ -186,7 +189,7 @@ impl FlightSqlService for FlightSql {
         query: CommandGetCatalogs,
         request: Request<FlightDescriptor>,
     ) -> Info {
-        let schema = query.clone().into_builder().schema();
+        let schema = query.into_builder().schema();
         own_info(&query, &schema, request)
     }
 
@@ -311,6 +314,30 @@ impl FlightSqlService for FlightSql {
         _: Request<Ticket>,
     ) -> Rows {
         no_rows(foreign_keys_schema())
+    }
+
+    async fn do_put_statement_update(
+        &self,
+        _: CommandStatementUpdate,
+        _: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        Err(Status::invalid_argument(READ_ONLY))
+    }
+
+    async fn do_put_statement_ingest(
+        &self,
+        _: CommandStatementIngest,
+        _: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        Err(Status::invalid_argument(READ_ONLY))
+    }
+
+    async fn do_put_prepared_statement_update(
+        &self,
+        _: CommandPreparedStatementUpdate,
+        _: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        Err(Status::invalid_argument(READ_ONLY))
     }
 
     async fn register_sql_info(&self, _: i32, _: &SqlInfo) {}

@@ -53,3 +53,21 @@ pub(super) fn store_url(storage: &Storage) -> PlanResult<ObjectStoreUrl> {
         None => ObjectStoreUrl::parse("file://"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_bucket_has_an_address_and_all_local_folders_share_one() {
+        for (location, address) in [
+            ("s3://bucket/prefix/", "s3://bucket/"),
+            ("s3://other", "s3://other/"),
+            ("./out/findings/", "file:///"),
+            ("file:///data/out", "file:///"),
+        ] {
+            let storage = Storage::open(location).unwrap();
+            assert_eq!(store_url(&storage).unwrap().as_str(), address, "{location}");
+        }
+    }
+}

@@ -99,7 +99,10 @@ async fn mistakes_are_named_and_have_no_debug_text() {
         ("SELECT summ(bytes) FROM large", "Invalid function 'summ'."),
         ("SELECT 1 / 0", "Divide by zero"),
         ("SELECT CAST('x' AS INT)", "Cannot cast string 'x' to value of Int32 type"),
-        ("SELECT bytes FROM large WHERE tenant = $1", "has parameters; prepare it and bind"),
+        (
+            "SELECT bytes FROM large WHERE tenant = $1",
+            "has the parameters $1; bind a row of values",
+        ),
     ] {
         let (code, message) = refused(client, sql).await;
         assert_eq!(code, Code::InvalidArgument, "{sql}: {message}");
