@@ -7,6 +7,7 @@ mod failure;
 mod generate;
 mod list;
 mod progress;
+mod query;
 mod remote;
 mod review;
 mod run;
@@ -63,6 +64,8 @@ enum Command {
     Generate(generate::GenerateArguments),
     /// Print the findings of a sink, and hold them against labels.
     Review(review::ReviewArguments),
+    /// Ask a running service: its results, its open windows, its jobs.
+    Query(query::QueryArguments),
 }
 
 /// Parses the arguments, runs the command, and says how it ended.
@@ -113,6 +116,7 @@ impl Command {
             Command::Test(arguments) => test::test(arguments).await,
             Command::Generate(arguments) => generate::generate(arguments),
             Command::Review(arguments) => review::review(arguments).await,
+            Command::Query(arguments) => query::query(arguments).await,
         }
     }
 

@@ -16,6 +16,7 @@ mod registry;
 mod submissions;
 mod supervisor;
 
+pub mod flight;
 pub mod http;
 
 pub use backoff::Backoff;

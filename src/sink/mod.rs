@@ -7,5 +7,6 @@ mod read;
 mod streams;
 
 pub use parquet::{SinkTarget, SinkWriter};
+pub(crate) use read::partition_values;
 pub use read::{read_all, read_published};
 pub use streams::write_streams;

@@ -158,6 +158,7 @@ impl SinkWriter {
             bytes: bytes.len() as u64,
             time_min_us: file.time.map(|(min, _)| min),
             time_max_us: file.time.map(|(_, max)| max),
+            time_column: self.time_column.map(|at| self.file_schema.field(at).name().clone()),
         };
         self.target.storage.write(&done.prepared, bytes.into()).await?;
         self.done.push(done);

@@ -110,7 +110,7 @@ fn read_file(bytes: Bytes, path: &str, schema: Option<&SchemaRef>) -> PlanResult
 }
 
 /// The columns in a file's path; NULL has a name of its own.
-fn partition_values(path: &str) -> Vec<(String, Option<String>)> {
+pub(crate) fn partition_values(path: &str) -> Vec<(String, Option<String>)> {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     path.split('/')
         .filter_map(|part| part.split_once('='))

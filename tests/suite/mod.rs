@@ -7,6 +7,7 @@ mod command_line;
 mod counted_store;
 mod duckdb;
 mod fencing;
+mod flight;
 mod formats;
 mod harness;
 mod kill;

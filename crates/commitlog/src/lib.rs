@@ -44,7 +44,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use log::{CommitLog, CommitOutcome, Maintenance};
 pub use manifest::Manifest;
 pub use publish::PublishOutcome;
-pub use reader::{LogReader, read_committed};
+pub use reader::{LogReader, SegmentCache, read_committed};
 pub use record::{
     CommitRecord, Epoch, FORMAT_VERSION, Run, SeenFile, Segment, SegmentChange, SinkFile,
     SourceChange, SourceRows, StageChange, StageRows,

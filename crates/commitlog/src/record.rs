@@ -191,6 +191,10 @@ pub struct SinkFile {
     pub time_min_us: Option<i64>,
     /// The latest event time in it, microseconds since 1970.
     pub time_max_us: Option<i64>,
+    /// The column that those times are of. A later version of the job may have another first one,
+    /// so that the times alone do not say what they bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_column: Option<String>,
 }
 
 /// Segments: the parts of the state that only grow, kept out of records and checkpoints.

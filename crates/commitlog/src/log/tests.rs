@@ -177,6 +177,46 @@ async fn retained_epochs_can_be_opened_and_older_ones_say_so() {
 }
 
 #[tokio::test]
+async fn retained_records_are_read_back_and_strays_are_not() {
+    let place = Place::memory(old_clock());
+    let mut log = place.open(1).await.unwrap();
+    place.epochs(&mut log, 0..9).await;
+    let reader = LogReader::new(place.state.clone());
+    let epochs = |records: &[CommitRecord]| -> Vec<u64> {
+        records.iter().map(|record| record.epoch.0).collect()
+    };
+    let records = reader.records(Epoch(9), 100).await.unwrap();
+    assert_eq!(epochs(&records), [7, 8, 9]);
+    assert_eq!(records[2].rows_out["out"], 1);
+    assert_eq!(epochs(&reader.records(Epoch(9), 2).await.unwrap()), [8, 9]);
+    assert_eq!(epochs(&reader.records(Epoch(8), 100).await.unwrap()), [7, 8]);
+    // A coordinator that slept wakes up and creates a record in a slot that was emptied.
+    let stray = CommitRecord { epoch: Epoch(6), ..records[0].clone() };
+    let bytes = serde_json::to_vec(&stray).unwrap();
+    place.state.write(&names::log_path(Epoch(6)), bytes.into()).await.unwrap();
+    assert_eq!(epochs(&reader.records(Epoch(9), 100).await.unwrap()), [7, 8, 9]);
+    assert!(reader.records(Epoch(12), 100).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_cache_spares_reading_segments_again() {
+    let place = Place::memory(old_clock());
+    let mut log = place.open(1).await.unwrap();
+    place.epochs(&mut log, 0..9).await;
+    let manifest = log.state().manifest.clone();
+    assert!(!manifest.segments().is_empty());
+    let reader = LogReader::new(place.state.clone());
+    let cached = reader.clone().with_cache(Arc::default());
+    let files = cached.files_of(&manifest).await.unwrap();
+    assert_eq!(files.len(), 9);
+    let paths: Vec<String> = manifest.segments().iter().map(|s| s.path.clone()).collect();
+    place.state.delete(&paths).await.unwrap();
+    assert_eq!(cached.files_of(&manifest).await.unwrap(), files);
+    let error = reader.files_of(&manifest).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+#[tokio::test]
 async fn of_two_coordinators_one_commits_and_the_other_stops() {
     let dir = tempfile::tempdir().unwrap();
     let place = Place::local(&dir);

@@ -1,0 +1,54 @@
+//! The bounds of a query, and who may ask.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+use tonic::transport::ServerTlsConfig;
+
+/// Says whether a call may go on, by its headers.
+pub type Authorize = Arc<dyn Fn(&MetadataMap) -> Result<(), Status> + Send + Sync>;
+
+/// How the door is kept.
+#[derive(Clone, Default)]
+pub struct FlightSettings {
+    /// The bounds of each query, and of their number.
+    pub limits: QueryLimits,
+    /// Certificate and key; plain text where there is none.
+    pub tls: Option<ServerTlsConfig>,
+    /// Asked at every call; all may where there is none.
+    pub authorize: Option<Authorize>,
+}
+
+impl fmt::Debug for FlightSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlightSettings")
+            .field("limits", &self.limits)
+            .field("tls", &self.tls.is_some())
+            .field("authorize", &self.authorize.is_some())
+            .finish()
+    }
+}
+
+/// The bounds of queries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// What the operators of one query may hold; nothing is spilled to disk.
+    pub memory_bytes_max: usize,
+    /// From the call to the last row, waiting for a slow client included.
+    pub time_max: Duration,
+    /// Queries at once; one more is refused.
+    pub running_max: usize,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        Self {
+            memory_bytes_max: 256 * 1024 * 1024,
+            time_max: Duration::from_secs(60),
+            running_max: 16,
+        }
+    }
+}
