@@ -32,7 +32,7 @@ variable "noncurrent_days" {
 }
 
 variable "kms_key_arn" {
-  description = "Key for the buckets (SSE-KMS); null leaves it to S3 (AES256)."
+  description = "Key for the buckets (SSE-KMS), which whoever writes telemetry needs, too; null leaves it to S3 (AES256)."
   type        = string
   default     = null
 

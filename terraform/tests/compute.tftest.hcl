@@ -244,6 +244,33 @@ run "nothing_comes_in_but_from_the_listed_networks" {
   }
 }
 
+run "descriptions_are_in_letters_that_ec2_takes" {
+  command = apply
+
+  module {
+    source = "./modules/compute"
+  }
+
+  variables {
+    otlp = { endpoint = "http://collector.corp:4317", port = 4317, cidr_blocks = ["10.9.0.0/24"] }
+  }
+
+  assert {
+    condition = alltrue([
+      for description in concat(
+        [aws_security_group.service.description, aws_security_group.workers.description],
+        [aws_vpc_security_group_ingress_rule.workers.description, aws_vpc_security_group_egress_rule.workers.description],
+        [for rule in aws_vpc_security_group_ingress_rule.doors : rule.description],
+        [for rule in aws_vpc_security_group_ingress_rule.endpoints : rule.description],
+        [for rule in aws_vpc_security_group_egress_rule.s3 : rule.description],
+        [for rule in aws_vpc_security_group_egress_rule.endpoints : rule.description],
+        [for rule in aws_vpc_security_group_egress_rule.collectors : rule.description],
+      ) : can(regex("^[0-9A-Za-z_ .:/()#,@\\[\\]+=&;{}!$*-]{1,255}$", description))
+    ])
+    error_message = "EC2 refuses other characters, an apostrophe among them, and only when it is applied."
+  }
+}
+
 run "no_clients_no_doors" {
   command = apply
 

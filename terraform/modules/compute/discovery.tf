@@ -3,7 +3,7 @@
 
 resource "aws_service_discovery_private_dns_namespace" "this" {
   name        = var.namespace
-  description = "Names of ${var.name}'s tasks"
+  description = "Names of the tasks of ${var.name}"
   vpc         = var.vpc_id
 }
 

@@ -72,7 +72,7 @@ resource "aws_vpc_security_group_egress_rule" "endpoints" {
   for_each = local.task_groups
 
   security_group_id            = each.value
-  description                  = "AWS's other services"
+  description                  = "Other services of AWS"
   referenced_security_group_id = var.endpoints_security_group_id
   ip_protocol                  = "tcp"
   from_port                    = 443
