@@ -1,4 +1,5 @@
-# What a newcomer runs: `make demo`, `make test`. CI runs `make lint` and `make test`.
+# What a newcomer runs: `make demo`, `make test`. CI runs `make lint`, `make test`
+# and `make infra`.
 #
 # Every target builds with the same profile and features, so that DataFusion is built once.
 
@@ -14,7 +15,7 @@ TIDEGAUGE_PYTHON := $(CURDIR)/.venv/bin/python
 endif
 export TIDEGAUGE_PYTHON
 
-.PHONY: build demo test lint bench clean
+.PHONY: build demo test lint infra bench clean
 
 build:
 	cargo build --locked --workspace
@@ -42,6 +43,12 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked -p tidegauge-tidy
+
+# What describes machines rather than runs on them. It needs no build; terraform is skipped, and that
+# is said, where it is not installed.
+infra: $(PYTHON_READY)
+	$(TIDEGAUGE_PYTHON) tests/python/check_deploy.py
+	.ci/terraform
 
 bench:
 	cargo bench --locked --bench first_flow

@@ -122,10 +122,10 @@ impl Command {
 
     /// Commands that run jobs are observed; the others only log.
     fn telemetry(&self) -> Telemetry {
+        let settings = || TelemetrySettings::from_env(&|name| std::env::var(name).ok());
         match self {
-            Command::Run(_) | Command::Serve(_) | Command::Worker(_) => {
-                Telemetry::start(TelemetrySettings::from_env(&|name| std::env::var(name).ok()))
-            }
+            Command::Run(_) | Command::Worker(_) => Telemetry::start(settings()),
+            Command::Serve(_) => Telemetry::start(settings().with_prometheus()),
             _ => Telemetry::off(),
         }
     }

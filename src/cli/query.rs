@@ -14,17 +14,16 @@ use clap::{Args, ValueEnum};
 use futures::TryStreamExt;
 use tidegauge_spec::{format_duration, parse_duration};
 use tonic::Code;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, Endpoint};
 
 use super::failure::Failure;
+use super::remote::{TOKEN_VARIABLE, token};
+use crate::access::tls_client;
 use output::Output;
 
 /// The largest message: a batch is sent in parts of 2 MiB, but a row is never cut.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 const CONNECT_MAX: Duration = Duration::from_secs(5);
-const TOKEN_VARIABLE: &str = "TIDEGAUGE_TOKEN";
-/// The largest file of a token or a certificate that is read.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Arguments of `query`.
 #[derive(Debug, Args)]
@@ -68,7 +67,7 @@ pub(super) async fn query(arguments: QueryArguments) -> Result<(), Failure> {
 }
 
 async fn ask(arguments: QueryArguments) -> Result<(), Failure> {
-    let token = token(arguments.token_file.as_deref())?;
+    let token = token(arguments.token_file.as_deref(), TOKEN_VARIABLE)?;
     let channel = connect(&arguments.to, arguments.ca.as_deref()).await?;
     let client = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let mut client = FlightSqlServiceClient::new_from_inner(client);
@@ -93,31 +92,6 @@ async fn ask(arguments: QueryArguments) -> Result<(), Failure> {
     output.finish()
 }
 
-/// The token that the call bears, if there is one.
-fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
-    let text = match file {
-        Some(file) => Some(read(file, "--token-file")?),
-        None => std::env::var(TOKEN_VARIABLE).ok(),
-    };
-    let token = text.map(|text| text.trim().to_owned()).filter(|token| !token.is_empty());
-    match (token, file) {
-        (None, Some(file)) => Err(Failure::bad(format!(
-            "error: --token-file {}: there is no token in it",
-            file.display()
-        ))),
-        (token, _) => Ok(token),
-    }
-}
-
-fn read(file: &Path, option: &str) -> Result<String, Failure> {
-    use std::io::Read;
-    let mut text = String::new();
-    std::fs::File::open(file)
-        .and_then(|opened| opened.take(FILE_BYTES_MAX).read_to_string(&mut text))
-        .map_err(|error| Failure::bad(format!("error: {option} {}: {error}", file.display())))?;
-    Ok(text)
-}
-
 async fn connect(to: &str, ca: Option<&Path>) -> Result<Channel, Failure> {
     let wrong = || {
         Failure::bad(format!(
@@ -137,14 +111,8 @@ async fn connect(to: &str, ca: Option<&Path>) -> Result<Channel, Failure> {
         return Err(wrong());
     }
     if is_tls {
-        let tls = match ca {
-            Some(ca) => {
-                ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca, "--ca")?))
-            }
-            None => ClientTlsConfig::new().with_native_roots(),
-        };
         endpoint = endpoint
-            .tls_config(tls)
+            .tls_config(tls_client(ca, None)?)
             .map_err(|error| Failure::bad(format!("error: --ca: {}", root_cause(&error))))?;
     }
     endpoint.connect().await.map_err(|error| {

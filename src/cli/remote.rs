@@ -13,7 +13,7 @@ use super::failure::Failure;
 use crate::access::{certificate_authority, install_crypto};
 
 /// Holds the token that is shown to a service.
-const TOKEN_VARIABLE: &str = "TIDEGAUGE_TOKEN";
+pub(super) const TOKEN_VARIABLE: &str = "TIDEGAUGE_TOKEN";
 /// Holds the token that a coordinator shows to workers.
 pub(super) const WORKER_TOKEN_VARIABLE: &str = "TIDEGAUGE_WORKER_TOKEN";
 const CONNECT_MAX: Duration = Duration::from_secs(5);

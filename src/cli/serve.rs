@@ -3,8 +3,10 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use tidegauge_spec::parse_duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -12,13 +14,15 @@ use tokio::task::JoinSet;
 use super::failure::Failure;
 use super::run::compile;
 use super::stop_signal::stop_signal;
+use super::worker::bytes;
 use super::workers::WorkersArguments;
-use crate::access::{Door, TlsFiles, Tokens, tls_for_axum};
+use crate::access::{Door, TlsFiles, Tokens, tls_for_axum, tls_for_tonic};
 use crate::error::Result as EngineResult;
 use crate::observe::Telemetry;
 use crate::runtime::{CompiledJob, Remote};
+use crate::service::flight::{self, FlightSettings, QueryLimits};
 use crate::service::http::{self, Metrics};
-use crate::service::{Host, Registry, Submissions, Surroundings};
+use crate::service::{Host, Jobs, Registry, Submissions, Surroundings};
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
@@ -47,14 +51,35 @@ pub(super) struct ServeArguments {
     /// Its private key, in PEM.
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
+    /// The memory that one query may use, such as 256MiB.
+    #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = bytes)]
+    query_memory_max: u64,
+    /// The time that one query may take, such as 60s.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    query_time_max: Duration,
+    /// How many queries may run at once.
+    #[arg(long, value_name = "COUNT", default_value_t = 16)]
+    queries_max: usize,
     #[command(flatten)]
     workers: WorkersArguments,
+}
+
+impl ServeArguments {
+    fn limits(&self) -> QueryLimits {
+        QueryLimits {
+            memory_bytes_max: usize::try_from(self.query_memory_max).unwrap_or(usize::MAX),
+            time_max: self.query_time_max,
+            running_max: self.queries_max,
+        }
+    }
 }
 
 /// What listens, before anything is answered.
 struct Doors {
     door: Door,
     http: Option<TcpListener>,
+    flight: Option<TcpListener>,
+    limits: QueryLimits,
 }
 
 pub(super) async fn serve(arguments: ServeArguments, telemetry: &Telemetry) -> Result<(), Failure> {
@@ -89,10 +114,6 @@ async fn listen(arguments: &ServeArguments) -> Result<Doors, Failure> {
              127.0.0.1:50051",
         ));
     }
-    if arguments.flight.is_some() {
-        // The listener of Flight SQL goes here, beside that of HTTP.
-        return Err(Failure::bad("error: --flight is not part of this build; leave it out"));
-    }
     let env = |name: &str| std::env::var(name).ok();
     let tokens = Tokens::find(arguments.token_file.as_deref(), &env)?.map(Arc::new);
     let tls = TlsFiles::from_flags(arguments.tls_cert.as_deref(), arguments.tls_key.as_deref())?;
@@ -104,7 +125,11 @@ async fn listen(arguments: &ServeArguments) -> Result<Doors, Failure> {
         Some(address) => Some(door.listen(address, Door::check).await?),
         None => None,
     };
-    Ok(Doors { door, http })
+    let flight = match &arguments.flight {
+        Some(address) => Some(door.listen(address, Door::check).await?),
+        None => None,
+    };
+    Ok(Doors { door, http, flight, limits: arguments.limits() })
 }
 
 impl Doors {
@@ -122,7 +147,10 @@ impl Doors {
             let scheme = if is_secret { "https" } else { "http" };
             writeln!(out, "http {scheme}://{}", listener.local_addr()?)?;
         }
-        // The line of Flight SQL goes here: `flight grpc://...`, or `grpc+tls://` with TLS.
+        if let Some(listener) = &self.flight {
+            let scheme = if is_secret { "grpc+tls" } else { "grpc" };
+            writeln!(out, "flight {scheme}://{}", listener.local_addr()?)?;
+        }
         out.flush()?;
         Ok(())
     }
@@ -152,8 +180,25 @@ async fn answer(doors: Doors, host: Arc<Host>, metrics: Metrics) -> Result<(), F
     if let Some(listener) = doors.http {
         open.spawn(http::serve(listener, host, doors.door.clone(), metrics, closed.clone()));
     }
-    // Flight SQL is spawned here: its listener, Arc::clone(&registry) as Arc<dyn Jobs>, the door,
-    // and `closed`.
+    if let Some(listener) = doors.flight {
+        let tls = match &doors.door.tls {
+            Some(files) => Some(tls_for_tonic(files, None)?),
+            None => None,
+        };
+        let tokens = doors.door.token_check();
+        let settings = FlightSettings { limits: doors.limits, tls, tokens };
+        let jobs = Arc::clone(&registry) as Arc<dyn Jobs>;
+        let mut closed = closed;
+        open.spawn(async move {
+            let stop = async {
+                // A sender that is gone wants the door to close, too.
+                if closed.wait_for(|closed| *closed).await.is_err() {
+                    tracing::debug!("the door is closed with the process");
+                }
+            };
+            flight::serve(listener, jobs, settings, stop).await
+        });
+    }
     tokio::select! {
         signal = stop_signal() => signal?,
         ended = open.join_next() => return Err(ended_early(ended)),

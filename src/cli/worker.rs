@@ -35,7 +35,8 @@ pub(super) struct WorkerArguments {
     tls_client_ca: Option<PathBuf>,
 }
 
-fn bytes(text: &str) -> Result<u64, String> {
+/// A number of bytes, as in a job file.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
     tidegauge_spec::parse_bytes(text)
 }
 

@@ -8,8 +8,8 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
 use futures::Future;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::interceptor::InterceptedService;
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Server, ServerTlsConfig};
 
 use super::channel::{Channels, WorkerAccess, engine_version};
@@ -47,13 +47,14 @@ pub async fn serve(
     .with_runtime_env(settings.runtime)
     .with_version(engine_version());
     let service = InterceptedService::new(worker.into_worker_server(), settings.tokens);
-    let mut server = Server::builder().tcp_nodelay(true);
+    let mut server = Server::builder();
     if let Some(tls) = settings.tls {
         server = server.tls_config(tls).map_err(|error| {
             Error::bad_job("the worker's TLS cannot be set up").with_source(error)
         })?;
     }
-    let serving = server.add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let serving = server.add_service(service).serve_with_incoming(incoming);
     tokio::select! {
         done = serving => {
             done.map_err(|error| Error::unavailable("the worker's door failed").with_source(error))

@@ -6,10 +6,11 @@ mod service;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegauge::access::{TokenCheck, Tokens, new_token};
 use tidegauge::runtime::JobView;
-use tidegauge::service::flight::{Authorize, FlightSettings};
+use tidegauge::service::flight::FlightSettings;
 use tokio::sync::watch;
-use tonic::{Code, Status};
+use tonic::Code;
 
 use super::binary::{Finished, python, repository, tidegauge};
 use super::harness::{compile, scratch, write_job};
@@ -329,33 +330,31 @@ async fn the_command_says_what_is_in_the_way() {
     let folder = scratch();
     let job = Arc::new(compile(&job_file(folder.path(), "traffic")).await);
     let (_, view) = watch::channel(Arc::new(JobView::default()));
-    let authorize: Authorize = Arc::new(|headers| match headers.get("authorization") {
-        Some(value) if value.as_bytes() == b"Bearer open sesame" => Ok(()),
-        _ => Err(Status::unauthenticated("no token, or one that is not known")),
-    });
+    let (known, line) = new_token("analyst").unwrap();
+    let known: &'static str = known.leak();
+    let tokens = TokenCheck::new(Some(Arc::new(Tokens::parse(&line, "tokens").unwrap())));
     let certified = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let (certificate, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());
     let identity = tonic::transport::Identity::from_pem(&certificate, key);
     let tls = tonic::transport::ServerTlsConfig::new().identity(identity);
-    let settings =
-        FlightSettings { authorize: Some(authorize), tls: Some(tls), ..FlightSettings::default() };
+    let settings = FlightSettings { tokens, tls: Some(tls), ..FlightSettings::default() };
     let server = Server::start(Arc::new(TestJobs(vec![(job, view)])), settings).await;
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, certificate).unwrap();
     let token = folder.path().join("token");
-    std::fs::write(&token, "open sesame\n").unwrap();
+    std::fs::write(&token, format!("{known}\n")).unwrap();
     let (ca, token) = (ca.to_str().unwrap(), token.to_str().unwrap());
     let to = format!("grpc+tls://{}", server.place);
     let sql = "SELECT count(*) AS n FROM large";
     let csv = ["--format", "csv", "--ca", ca];
     let with_file = [csv.as_slice(), &["--token-file", token]].concat();
     assert_eq!(command(query(sql, &to, &with_file), None).await.done(), "n\n0\n");
-    assert_eq!(command(query(sql, &to, &csv), Some("open sesame")).await.done(), "n\n0\n");
-    for token in [None, Some("open")] {
+    assert_eq!(command(query(sql, &to, &csv), Some(known)).await.done(), "n\n0\n");
+    for token in [None, Some("tg_other")] {
         let refused = command(query(sql, &to, &csv), token).await.failed(1);
-        assert!(refused.contains("wants a token that it knows: no token, or one"), "{refused}");
+        assert!(refused.contains("wants a token that it knows"), "{refused}");
     }
-    let untrusted = command(query(sql, &to, &[]), Some("open sesame")).await.failed(1);
+    let untrusted = command(query(sql, &to, &[]), Some(known)).await.failed(1);
     assert!(untrusted.contains("cannot connect to grpc+tls://127.0.0.1"), "{untrusted}");
     let wrong = command(query(sql, "127.0.0.1:1", &[]), None).await.failed(2);
     assert!(wrong.contains("is not an address; write grpc://HOST:PORT"), "{wrong}");

@@ -35,4 +35,4 @@ mod stores;
 mod wire;
 
 pub use server::serve;
-pub use settings::{Authorize, FlightSettings, QueryLimits};
+pub use settings::{FlightSettings, QueryLimits};

@@ -8,10 +8,9 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use futures::FutureExt;
 use tidegauge_commitlog::SystemClock;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
-use tonic::{Request, Status};
+use tonic::transport::server::TcpIncoming;
 
 use super::door::Door;
 use super::queries::Queries;
@@ -41,14 +40,8 @@ pub async fn serve(
         .map_err(|error| Error::bug("the query session cannot be made").with_source(error))?;
     let service = FlightSql::new(queries)
         .map_err(|error| Error::bug("the query service cannot be made").with_source(error))?;
-    let authorize = settings.authorize;
-    let guard = move |request: Request<()>| -> std::result::Result<Request<()>, Status> {
-        match &authorize {
-            Some(authorize) => authorize(request.metadata()).map(|()| request),
-            None => Ok(request),
-        }
-    };
-    let guarded = InterceptedService::new(FlightServiceServer::new(Door(service)), guard);
+    let door = FlightServiceServer::new(Door(service));
+    let guarded = InterceptedService::new(door, settings.tokens);
     let mut server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
@@ -60,9 +53,9 @@ pub async fn serve(
         })?;
     }
     let shutdown = shutdown.shared();
-    let serving = server
-        .add_service(guarded)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone());
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let serving =
+        server.add_service(guarded).serve_with_incoming_shutdown(incoming, shutdown.clone());
     tokio::select! {
         done = serving => done.map_err(|error| {
             Error::unavailable("the Flight SQL address cannot be served").with_source(error)

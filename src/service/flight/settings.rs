@@ -1,15 +1,11 @@
 //! The bounds of a query, and who may ask.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tonic::Status;
-use tonic::metadata::MetadataMap;
 use tonic::transport::ServerTlsConfig;
 
-/// Says whether a call may go on, by its headers.
-pub type Authorize = Arc<dyn Fn(&MetadataMap) -> Result<(), Status> + Send + Sync>;
+use crate::access::TokenCheck;
 
 /// How the door is kept.
 #[derive(Clone, Default)]
@@ -18,8 +14,8 @@ pub struct FlightSettings {
     pub limits: QueryLimits,
     /// Certificate and key; plain text where there is none.
     pub tls: Option<ServerTlsConfig>,
-    /// Asked at every call; all may where there is none.
-    pub authorize: Option<Authorize>,
+    /// Who may ask.
+    pub tokens: TokenCheck,
 }
 
 impl fmt::Debug for FlightSettings {
@@ -27,7 +23,7 @@ impl fmt::Debug for FlightSettings {
         f.debug_struct("FlightSettings")
             .field("limits", &self.limits)
             .field("tls", &self.tls.is_some())
-            .field("authorize", &self.authorize.is_some())
+            .field("tokens", &self.tokens.is_needed())
             .finish()
     }
 }
