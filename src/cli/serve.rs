@@ -64,8 +64,8 @@ pub(super) async fn serve(arguments: ServeArguments) -> Result<(), Failure> {
     let allows_local = arguments.submit_local || doors.are_near();
     let registry = Arc::new(Registry::new(Arc::new(SystemClock), rand::random()));
     let host = Host::new(registry, submissions, allows_local);
-    doors.announce()?;
     host.start_given(jobs).map_err(|refusal| Failure::bad(format!("error: {refusal}")))?;
+    doors.announce()?;
     host.start_kept().await?;
     // The metrics of telemetry go here.
     let metrics: Metrics = Arc::new(String::new);
