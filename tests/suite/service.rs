@@ -193,7 +193,8 @@ async fn a_job_is_submitted_listed_shown_stopped_and_kept() {
     );
     let fates = "source flows: rows_in 4, used 3, filtered 1, late 0, quarantined 0";
     assert!(said.contains(fates) && said.contains("origin submitted"), "{said}");
-    assert!(said.contains(": used 3, filtered 1, late 0\n"), "the stage, too: {said}");
+    assert!(said.contains(" of flows: used 3, filtered 1, late 0\n"), "the stage, too: {said}");
+    assert!(said.contains("  sink out: 0 rows\n"), "no window is closed yet: {said}");
     let said = ask(&service, folder.path(), &["stop", "two"], &[]).done();
     assert_snapshot!(said, @"two: stopped");
     let said = ask(&service, folder.path(), &["stop", "none"], &[]).failed(1);
