@@ -98,8 +98,8 @@ pub(super) async fn serve(arguments: ServeArguments, telemetry: &Telemetry) -> R
     };
     let registry = Arc::new(Registry::new(surroundings, rand::random()));
     let host = Host::new(registry, submissions, allows_local);
-    doors.announce()?;
     host.start_given(jobs).map_err(|refusal| Failure::bad(format!("error: {refusal}")))?;
+    doors.announce()?;
     host.start_kept().await?;
     let shown = telemetry.clone();
     let metrics: Metrics = Arc::new(move || shown.prometheus_text());

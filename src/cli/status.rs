@@ -43,7 +43,8 @@ pub(super) async fn status(arguments: StatusArguments) -> Result<(), Failure> {
         let fates = FATES[1..4].iter();
         let fates: Vec<String> =
             fates.map(|fate| format!("{fate} {}", plain(&stage["rows"][fate]))).collect();
-        writeln!(out, "  stage {name}: {}", fates.join(", "))?;
+        let source = plain(&stage["source"]);
+        writeln!(out, "  stage {name} of {source}: {}", fates.join(", "))?;
     }
     for (sink, rows) in entries(&job["rows_out"]) {
         writeln!(out, "  sink {sink}: {} rows", plain(rows))?;

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::binary::{Finished, tidegauge};
 use super::harness::scratch;
 use super::s3_server::env_of;
-use super::service_process::{Service, client};
+use super::service_process::{Service, client, refused};
 
 const SQL: &str = "INSERT INTO out
 SELECT window_start, tenant, sum(bytes) AS bytes
@@ -193,7 +193,8 @@ async fn a_job_is_submitted_listed_shown_stopped_and_kept() {
     );
     let fates = "source flows: rows_in 4, used 3, filtered 1, late 0, quarantined 0";
     assert!(said.contains(fates) && said.contains("origin submitted"), "{said}");
-    assert!(said.contains(": used 3, filtered 1, late 0\n"), "the stage, too: {said}");
+    assert!(said.contains(" of flows: used 3, filtered 1, late 0\n"), "the stage, too: {said}");
+    assert!(said.contains("  sink out: 0 rows\n"), "no window is closed yet: {said}");
     let said = ask(&service, folder.path(), &["stop", "two"], &[]).done();
     assert_snapshot!(said, @"two: stopped");
     let said = ask(&service, folder.path(), &["stop", "none"], &[]).failed(1);
@@ -239,11 +240,10 @@ async fn jobs_that_write_to_one_place_are_refused_with_both_names() {
     let folder = folder_with(&["one", "two"]);
     let taken = yaml("two", "in/two/").replace("out/two/", "out/one/");
     put(folder.path(), "jobs/two.yaml", &taken);
-    let serve = ["serve", "--http", "127.0.0.1:0", "jobs/one.yaml", "jobs/two.yaml"];
-    let refused = tidegauge(folder.path(), &serve, &[]);
     let why = "the job two: the sink out at out/one/ overlaps with the sink out of the job one at \
                out/one/; write another location";
-    assert_eq!((refused.code, refused.stderr), (2, format!("error: {why}\n")));
+    let serve = ["--http", "127.0.0.1:0", "jobs/one.yaml", "jobs/two.yaml"];
+    assert_eq!(refused(folder.path(), &serve), format!("error: {why}\n"));
 
     let service = Service::start(folder.path(), &["jobs/one.yaml"], &[]);
     let answer = service.post("/api/jobs", &json!({"job": taken, "sql": SQL})).await;
@@ -307,16 +307,12 @@ async fn every_refusal_is_json() {
 #[tokio::test]
 async fn a_door_to_others_needs_tokens_and_asks_for_them() {
     let folder = folder_with(&["one"]);
-    let refused = |arguments: &[&str]| {
-        let serve = [&["serve"], arguments, &["jobs/one.yaml"]].concat();
-        tidegauge(folder.path(), &serve, &[]).failed(2)
-    };
-    let said = refused(&["--http", "0.0.0.0:0"]);
+    let said = refused(folder.path(), &["--http", "0.0.0.0:0", "jobs/one.yaml"]);
     assert!(said.contains("needs tokens: add --token-file"), "{said}");
-    let said = refused(&[]);
+    let said = refused(folder.path(), &["jobs/one.yaml"]);
     assert!(said.contains("add --http 127.0.0.1:8080"), "{said}");
     put(folder.path(), "broken.txt", "ana tg_0123");
-    let said = refused(&["--http", "127.0.0.1:0", "--token-file", "broken.txt"]);
+    let said = refused(folder.path(), &["--http", "127.0.0.1:0", "--token-file", "broken.txt"]);
     assert!(said.contains("broken.txt:1: the token ana is not given by its sha256:"), "{said}");
 
     let made = tidegauge(folder.path(), &["token", "ana"], &[]).done();
@@ -375,11 +371,10 @@ async fn the_door_speaks_tls_with_its_certificate() {
     assert!(said.contains("no answer from https://") && said.contains("needs --ca"), "{said}");
     assert_eq!(service.stop().code, Some(0));
 
-    let serve = ["serve", "--http", "127.0.0.1:0"];
-    let half = tidegauge(folder.path(), &[&serve[..], &["--tls-cert", "cert.pem"]].concat(), &[]);
-    assert!(half.failed(2).contains("add --tls-key"));
-    let wrong = ["--tls-cert", "cert.pem", "--tls-key", "cert.pem"];
-    let said = tidegauge(folder.path(), &[&serve[..], &wrong].concat(), &[]).failed(2);
+    let said = refused(folder.path(), &["--http", "127.0.0.1:0", "--tls-cert", "cert.pem"]);
+    assert!(said.contains("add --tls-key"), "{said}");
+    let wrong = ["--http", "127.0.0.1:0", "--tls-cert", "cert.pem", "--tls-key", "cert.pem"];
+    let said = refused(folder.path(), &wrong);
     assert!(said.contains("cert.pem: this is no private key in PEM"), "{said}");
 }
 

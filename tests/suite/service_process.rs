@@ -43,15 +43,7 @@ impl Service {
         env: &[(&str, &str)],
     ) -> Self {
         let stderr = folder.join("serve.log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegauge"))
-            .current_dir(folder)
-            .args(["serve", "--http", address])
-            .args(arguments)
-            .env_remove("RUST_LOG")
-            .env_remove("TIDEGAUGE_TOKENS")
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+        let mut child = command(folder, &[&["--http", address], arguments].concat(), env)
             .stderr(File::create(&stderr).unwrap())
             .spawn()
             .unwrap();
@@ -135,6 +127,28 @@ impl Drop for Service {
             drop(child.wait());
         }
     }
+}
+
+/// What `tidegauge serve ARGUMENTS` says when it refuses to start.
+pub(super) fn refused(folder: &Path, arguments: &[&str]) -> String {
+    let child = command(folder, arguments, &[]).stderr(Stdio::piped()).spawn().unwrap();
+    let ended = process::wait(child, WAIT_MAX);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+    ended.stderr
+}
+
+fn command(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegauge"));
+    command
+        .current_dir(folder)
+        .arg("serve")
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .env_remove("TIDEGAUGE_TOKENS")
+        .envs(env.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command
 }
 
 /// A client that no proxy of the environment leads astray.

@@ -52,6 +52,8 @@ struct SourceAnswer {
 
 #[derive(Debug, Serialize)]
 struct StageAnswer {
+    /// The source whose rows reach it.
+    source: Option<String>,
     watermark: Option<String>,
     runs: usize,
     state_bytes: u64,
@@ -105,13 +107,20 @@ impl JobAnswer {
     pub(super) fn new(hosted: &Hosted, now_ms: i64) -> Self {
         let shown = hosted.snapshot();
         let sources = shown.view.sources.iter();
-        let stages = shown.view.stages.iter();
+        let stages = shown.view.stages.iter().map(|(id, stage)| {
+            let source = shown.job.plan.stages.get(id).map(|planned| planned.source.clone());
+            (id.clone(), StageAnswer::new(source, stage))
+        });
+        let sinks = shown.job.spec.sinks.iter().map(|sink| {
+            let rows = shown.view.rows_out.get(&sink.name).copied().unwrap_or_default();
+            (sink.name.clone(), rows)
+        });
         Self {
             line: JobLine::new(hosted, now_ms),
             description: shown.job.spec.description.clone(),
             sources: sources.map(|(name, source)| (name.clone(), source.into())).collect(),
-            stages: stages.map(|(id, stage)| (id.clone(), stage.into())).collect(),
-            rows_out: shown.view.rows_out.clone(),
+            stages: stages.collect(),
+            rows_out: sinks.collect(),
             timings_ms: shown.view.timings_ms.clone(),
         }
     }
@@ -129,9 +138,10 @@ impl From<&SourceState> for SourceAnswer {
     }
 }
 
-impl From<&StageState> for StageAnswer {
-    fn from(stage: &StageState) -> Self {
+impl StageAnswer {
+    fn new(source: Option<String>, stage: &StageState) -> Self {
         Self {
+            source,
             watermark: stage.watermark_us.and_then(rfc3339),
             runs: stage.runs.len(),
             state_bytes: stage.runs.iter().map(|run| run.bytes).sum(),
