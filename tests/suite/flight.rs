@@ -88,7 +88,7 @@ async fn outside_clients_list_tables_read_schemas_and_bind_parameters() {
           ProgrammingError: INVALID_ARGUMENT: [FlightSQL] DROP TABLE is refused; only queries are answered: SELECT, WITH, VALUES, EXPLAIN, DESCRIBE, SHOW TABLES (InvalidArgument; Prepare)
           ProgrammingError: INVALID_ARGUMENT: [FlightSQL] no value is bound for $2; the statement has $1, $2, the row 1 columns (InvalidArgument; ExecuteQuery)
           ProgrammingError: INVALID_ARGUMENT: [FlightSQL] No field named nothing. Valid fields are large.ts, large.tenant, large.host, large.bytes (InvalidArgument; Prepare)
-          InternalError: update
+          ProgrammingError: INVALID_ARGUMENT: [FlightSQL] nothing can be changed here; ask for rows with a query (InvalidArgument; ExecuteUpdate)
         flight: live.host_minutes: window_start, window_end, tenant, host, flows, bytes
         flight: results.host_minutes: window_start, window_end, tenant, host, flows, bytes
         flight: results.large: ts, tenant, host, bytes

@@ -99,8 +99,15 @@ impl From<Error> for QueryError {
     }
 }
 
+/// What DataFusion's Parquet reader leaves of a store's error: its text.
+const STORE_TEXT: &str = "Object Store error: ";
+
 /// Whether the storage is at the bottom of it, whichever reader it came through.
 fn is_of_storage(error: &DataFusionError) -> bool {
+    if matches!(error, DataFusionError::ParquetError(inner) if inner.to_string().contains(STORE_TEXT))
+    {
+        return true;
+    }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if error.is::<object_store::Error>() || error.is::<std::io::Error>() {

@@ -98,7 +98,8 @@ mod tests {
     fn row(n: usize) -> RecordBatch {
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![7; n]));
         let texts: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>; n]));
-        RecordBatch::try_from_iter([("a", numbers), ("b", texts)]).unwrap()
+        RecordBatch::try_from_iter_with_nullable([("a", numbers, true), ("b", texts, true)])
+            .unwrap()
     }
 
     #[test]

@@ -146,7 +146,6 @@ mod tests {
             "WITH a AS (SELECT 1) SELECT * FROM a UNION ALL SELECT 2",
             "VALUES (1), (2)",
             "(SELECT 1)",
-            "TABLE t",
             "SHOW TABLES",
             "SHOW COLUMNS FROM t",
             "DESCRIBE t",
