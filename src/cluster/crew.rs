@@ -11,8 +11,7 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion_distributed::{
-    ChannelResolver, DistributedExec, DistributedExt, NetworkCoalesceExec, SessionStateBuilderExt,
-    WorkerResolver,
+    ChannelResolver, DistributedExt, NetworkCoalesceExec, SessionStateBuilderExt, WorkerResolver,
 };
 use futures::future::join_all;
 use tidegauge_commitlog::{Run, SinkFile};
@@ -22,7 +21,7 @@ use super::address::WorkerList;
 use super::channel::{Channels, WorkerAccess};
 use super::codec::EngineCodec;
 use super::ingest_exec::IngestExec;
-use super::placement::{TASKS_MIN, TaskCounts, check_shuffled, scale_up};
+use super::placement::{TASKS_MIN, TaskCounts, check_remote, check_shuffled, scale_up};
 use super::planner::{HandOver, handed_over};
 use super::receipt::{IngestReceipt, collect};
 use super::sink_exec::{FILES_PER_TASK_MAX, SinkExec};
@@ -31,7 +30,7 @@ use crate::error::{Error, ErrorKind, Result, from_datafusion};
 use crate::runtime::{
     Buffered, Crew, OutputTarget, PassPlan, Remote, RunTarget, SourceReceipt, StageReceipt,
 };
-use crate::sink::SinkTarget;
+use crate::sink::{SinkTarget, spread};
 use crate::source::InputFile;
 
 /// The workers of a job.
@@ -119,7 +118,8 @@ impl Crew for Attempting {
         target: SinkTarget,
     ) -> Result<Vec<SinkFile>> {
         let first = self.reserve(&target);
-        let plan = Arc::new(SinkExec::new(ungathered(plan), target, first));
+        let plan = spread(ungathered(plan), &target.partition_by).map_err(from_datafusion)?;
+        let plan = Arc::new(SinkExec::new(plan, target, first));
         let rows = self.run(session, gathered(plan)).await?;
         let files: Vec<Vec<SinkFile>> = collect(rows).await?;
         Ok(files.into_iter().flatten().collect())
@@ -162,10 +162,7 @@ impl Attempting {
         let planner = session.query_planner();
         let plan = planner.create_physical_plan(&handed, &session).await;
         let plan = plan.map_err(from_datafusion)?;
-        if !plan.is::<DistributedExec>() {
-            return Err(Error::bug("a plan for workers has no remote stage"));
-        }
-        check_shuffled(&plan).map_err(from_datafusion)?;
+        check_remote(&plan).and_then(|()| check_shuffled(&plan)).map_err(from_datafusion)?;
         execute_stream(plan, session.task_ctx()).map_err(from_workers)
     }
 

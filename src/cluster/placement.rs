@@ -16,6 +16,7 @@ use datafusion_distributed::{
 
 use super::ingest_exec::IngestExec;
 use super::sink_exec::{SinkExec, first_number};
+use super::state_exec::RunExec;
 use crate::operator::StateScan;
 use crate::runtime::PassPlan;
 use crate::source::InputFile;
@@ -82,6 +83,23 @@ fn bytes_of(part: &StatePart) -> u64 {
 fn task_of(ingest: &IngestExec, at: usize, files: Vec<InputFile>) -> Arc<dyn ExecutionPlan> {
     let pass = PassPlan { task: at.to_string(), ..ingest.pass.clone() };
     Arc::new(IngestExec::new(pass, files, first_number(ingest.first_number, at)))
+}
+
+/// Refuses a plan whose work would be done in the coordinator: what reads and what writes must be
+/// below a network boundary.
+pub(super) fn check_remote(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+    if plan.is_network_boundary() {
+        return Ok(());
+    }
+    let is_work = plan.is::<IngestExec>()
+        || plan.is::<SinkExec>()
+        || plan.is::<RunExec>()
+        || plan.is::<StateScan>()
+        || plan.is::<DistributedLeafExec>();
+    if is_work || plan.children().is_empty() {
+        return internal_err!("{} would run in the coordinator instead of a worker", plan.name());
+    }
+    plan.children().into_iter().try_for_each(check_remote)
 }
 
 /// Refuses a plan in which tasks that share a stage's state would each finish its aggregate:

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
 use super::cut::cut;
 use super::nature::Nature;
-use super::query::{Prepared, Query, arrow_schema, sink_projection, spread};
+use super::query::{Prepared, Query, arrow_schema, sink_projection};
 use super::stage::Stage;
 use crate::operator::StreamTable;
 use crate::sql::{JobStatement, SqlError, StatementKind};
@@ -152,9 +152,6 @@ impl<'a> Planner<'a> {
         check_partitions(sink, &schema)?;
         let stages: Vec<String> = cut.stages.iter().map(|stage| stage.id.clone()).collect();
         let logic = plan.display_indent().to_string();
-        let partitions = self.state.config().target_partitions();
-        let plan =
-            if stages.is_empty() { plan } else { spread(plan, &sink.partition_by, partitions)? };
         let prepared = Prepared::new(self.state, plan)?;
         self.check_same_schema(&sink.name, &schema)?;
         for stage in cut.stages {

@@ -82,21 +82,6 @@ pub fn utc_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-/// Sends each partition value's rows to one writer, so that an epoch makes one file of each.
-pub(super) fn spread(
-    plan: LogicalPlan,
-    columns: &[String],
-    partitions: usize,
-) -> Result<LogicalPlan> {
-    if columns.is_empty() || partitions < 2 || matches!(plan, LogicalPlan::Sort(_)) {
-        return Ok(plan);
-    }
-    let exprs =
-        columns.iter().map(|name| Expr::Column(Column::new_unqualified(name.as_str()))).collect();
-    let by_value = datafusion::logical_expr::Partitioning::Hash(exprs, partitions);
-    LogicalPlanBuilder::from(plan).repartition(by_value)?.build()
-}
-
 /// Whether a plan calls a function that depends on the time of the query.
 fn reads_clock(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;

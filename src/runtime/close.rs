@@ -16,7 +16,7 @@ use super::stage_work::{Piece, StageWork};
 use crate::error::{Error, Result, from_datafusion};
 use crate::observe::{Step, count, in_span};
 use crate::plan::Query;
-use crate::sink::{SinkTarget, write_streams};
+use crate::sink::{SinkTarget, spread, write_streams};
 use crate::state::{StateView, start_range, write_run};
 
 /// Runs the close plans of all queries of which a window closes.
@@ -75,6 +75,7 @@ async fn write_plan(
     let streams = if target.partition_by.is_empty() {
         vec![execute_stream(plan, task).map_err(from_datafusion)?]
     } else {
+        let plan = spread(plan, &target.partition_by).map_err(from_datafusion)?;
         execute_stream_partitioned(plan, task).map_err(from_datafusion)?
     };
     write_streams(streams, &target).await

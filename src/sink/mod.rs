@@ -4,9 +4,11 @@
 mod parquet;
 mod partition;
 mod read;
+mod spread;
 mod streams;
 
 pub use parquet::{SinkTarget, SinkWriter};
 pub(crate) use read::partition_values;
 pub use read::{read_all, read_published};
+pub use spread::spread;
 pub use streams::write_streams;
