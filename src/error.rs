@@ -18,6 +18,9 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
         }
         DataFusionError::ObjectStore(_) => ErrorKind::Unavailable,
         DataFusionError::ParquetError(_) => ErrorKind::Corrupt,
+        // The way to a worker, or a worker that is gone, says nothing of what to do.
+        DataFusionError::External(_) => ErrorKind::Unavailable,
+        DataFusionError::Execution(message) if is_of_the_way(message) => ErrorKind::Unavailable,
         // What a query computes of a record's values: overflow, a cast, a division.
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => ErrorKind::BadRecord,
         DataFusionError::Plan(_) | DataFusionError::NotImplemented(_) => ErrorKind::BadJob,
@@ -30,6 +33,13 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
         other => other.strip_backtrace(),
     };
     Error::new(kind, message).with_source(error)
+}
+
+/// Whether the library that runs plans on workers says this of its connections.
+fn is_of_the_way(message: &str) -> bool {
+    ["Worker::execute_task timed-out", "Distributed DataFusion", "URLs available"]
+        .iter()
+        .any(|said| message.contains(said))
 }
 
 /// The engine's error as DataFusion carries it.

@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use datafusion::common::DataFusionError;
 use datafusion::execution::context::SessionState;
-use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
+use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder, TaskContext};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion_distributed::{
-    ChannelResolver, DistributedExt, NetworkCoalesceExec, SessionStateBuilderExt, WorkerResolver,
+    ChannelResolver, DistributedExt, NetworkCoalesceExec, ScaleUpLeafNodeEvent,
+    ScaleUpLeafNodeEventResponse, SessionStateBuilderExt, WorkerResolver,
 };
 use futures::future::join_all;
 use tidegauge_commitlog::{Run, SinkFile};
@@ -21,12 +22,14 @@ use super::address::WorkerList;
 use super::channel::{Channels, WorkerAccess};
 use super::codec::EngineCodec;
 use super::ingest_exec::IngestExec;
-use super::placement::{TASKS_MIN, TaskCounts, check_remote, check_shuffled, scale_up};
+use super::placement::{
+    TASKS_MIN, TaskCounts, all_to_first, check_remote, check_shuffled, scale_up,
+};
 use super::planner::{HandOver, handed_over};
 use super::receipt::{IngestReceipt, collect};
 use super::sink_exec::{FILES_PER_TASK_MAX, SinkExec};
 use super::state_exec::RunExec;
-use crate::error::{Error, ErrorKind, Result, from_datafusion};
+use crate::error::{Error, Result, from_datafusion};
 use crate::runtime::{
     Buffered, Crew, OutputTarget, PassPlan, Remote, RunTarget, SourceReceipt, StageReceipt,
 };
@@ -46,9 +49,10 @@ impl Cluster {
     /// # Errors
     /// When the token cannot be sent.
     pub fn new(list: WorkerList, mut access: WorkerAccess) -> Result<Self> {
-        if let (Some(name), Some(tls)) = (list.server_name(), access.tls.take()) {
-            access.tls = Some(tls.domain_name(name));
-        }
+        access.tls = match (access.tls, list.server_name()) {
+            (Some(tls), Some(name)) => Some(tls.domain_name(name)),
+            (tls, _) => tls,
+        };
         Ok(Self { list, channels: Arc::new(Channels::new(access)?) })
     }
 }
@@ -103,7 +107,7 @@ impl Crew for Attempting {
         });
         let first_number = sink.map(|target| self.reserve(target)).unwrap_or_default();
         let plan = Arc::new(IngestExec::new(pass, files, first_number));
-        let rows = self.run(session, gathered(plan)).await?;
+        let rows = self.planned(session, gathered(plan), scale_up).await?.run()?;
         let mut total = SourceReceipt::default();
         for receipt in collect::<IngestReceipt>(rows).await? {
             total.add(received(receipt));
@@ -119,8 +123,13 @@ impl Crew for Attempting {
     ) -> Result<Vec<SinkFile>> {
         let first = self.reserve(&target);
         let plan = spread(ungathered(plan), &target.partition_by).map_err(from_datafusion)?;
-        let plan = Arc::new(SinkExec::new(plan, target, first));
-        let rows = self.run(session, gathered(plan)).await?;
+        let plan: Arc<dyn ExecutionPlan> = Arc::new(SinkExec::new(plan, target, first));
+        let apart = self.planned(session, gathered(Arc::clone(&plan)), scale_up).await?;
+        let rows = match check_remote(&apart.plan) {
+            Ok(()) => apart.run()?,
+            // Something in it cannot be spread: it runs on one worker as in one process.
+            Err(_) => self.planned(session, remote(plan)?, all_to_first).await?.run()?,
+        };
         let files: Vec<Vec<SinkFile>> = collect(rows).await?;
         Ok(files.into_iter().flatten().collect())
     }
@@ -131,10 +140,9 @@ impl Crew for Attempting {
         plan: Arc<dyn ExecutionPlan>,
         target: RunTarget,
     ) -> Result<Vec<Run>> {
-        let plan: Arc<dyn ExecutionPlan> = Arc::new(RunExec::new(plan, target));
+        let plan = Arc::new(RunExec::new(plan, target));
         // Each task merges its own share of the runs: the boundary stands above the whole.
-        let remote = NetworkCoalesceExec::try_new(plan, TASKS_MIN, 1).map_err(from_datafusion)?;
-        let rows = self.run(session, gathered(Arc::new(remote))).await?;
+        let rows = self.planned(session, remote(plan)?, scale_up).await?.run()?;
         let runs: Vec<Option<Run>> = collect(rows).await?;
         Ok(runs.into_iter().flatten().collect())
     }
@@ -151,22 +159,25 @@ impl Attempting {
         self.urls.len().max(TASKS_MIN)
     }
 
-    /// Cuts `plan` into stages and runs them; at least one of them is remote.
-    async fn run(
+    /// Cuts `plan` into stages; `scale_up` says what each task of a leaf reads.
+    async fn planned(
         &self,
         session: &SessionState,
         plan: Arc<dyn ExecutionPlan>,
-    ) -> Result<SendableRecordBatchStream> {
-        let session = self.session(session).map_err(from_datafusion)?;
+        scale_up: ScaleUp,
+    ) -> Result<Planned> {
+        let session = self.session(session, scale_up).map_err(from_datafusion)?;
         let handed = handed_over(plan).map_err(from_datafusion)?;
         let planner = session.query_planner();
         let plan = planner.create_physical_plan(&handed, &session).await;
-        let plan = plan.map_err(from_datafusion)?;
-        check_remote(&plan).and_then(|()| check_shuffled(&plan)).map_err(from_datafusion)?;
-        execute_stream(plan, session.task_ctx()).map_err(from_workers)
+        Ok(Planned { plan: plan.map_err(from_datafusion)?, task: session.task_ctx() })
     }
 
-    fn session(&self, session: &SessionState) -> Result<SessionState, DataFusionError> {
+    fn session(
+        &self,
+        session: &SessionState,
+        scale_up: ScaleUp,
+    ) -> Result<SessionState, DataFusionError> {
         let builder = SessionStateBuilder::new_from_existing(session.clone())
             .with_query_planner(Arc::new(HandOver))
             .with_distributed_planner()
@@ -179,6 +190,26 @@ impl Attempting {
             .with_distributed_partial_reduce(false)?
             .with_distributed_metrics_collection(false)?;
         Ok(builder.build())
+    }
+}
+
+/// What each task of a leaf reads.
+type ScaleUp =
+    fn(ScaleUpLeafNodeEvent) -> Option<Result<ScaleUpLeafNodeEventResponse, DataFusionError>>;
+
+/// A plan in stages.
+struct Planned {
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
+}
+
+impl Planned {
+    /// Runs it, if all of its work is remote and no task finishes what belongs to all.
+    fn run(self) -> Result<SendableRecordBatchStream> {
+        check_remote(&self.plan)
+            .and_then(|()| check_shuffled(&self.plan))
+            .map_err(from_datafusion)?;
+        execute_stream(self.plan, self.task).map_err(from_datafusion)
     }
 }
 
@@ -196,6 +227,12 @@ impl WorkerResolver for Fixed {
 /// One partition with the receipts of all tasks.
 fn gathered(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     Arc::new(CoalescePartitionsExec::new(plan))
+}
+
+/// As [`gathered`], the whole of `plan` being one remote stage.
+fn remote(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let boundary = NetworkCoalesceExec::try_new(plan, TASKS_MIN, 1).map_err(from_datafusion)?;
+    Ok(gathered(Arc::new(boundary)))
 }
 
 /// What is below a last merge into one partition: each partition's rows stay in its order, and
@@ -218,27 +255,5 @@ fn received(receipt: IngestReceipt) -> SourceReceipt {
         time_max_us: receipt.time_max_us,
         stages: stages.collect(),
         files: receipt.files,
-    }
-}
-
-/// An error of a plan that ran on workers. What broke on the way to one, or in one that is gone,
-/// has no kind of its own: the epoch is to be tried again.
-pub(super) fn from_workers(error: DataFusionError) -> Error {
-    let is_of_the_way = match error.find_root() {
-        DataFusionError::External(inner) => inner.downcast_ref::<Error>().is_none(),
-        DataFusionError::Execution(message) => {
-            message.contains("Worker::execute_task timed-out")
-                || message.contains("Distributed DataFusion")
-                || message.contains("URLs available")
-        }
-        _ => false,
-    };
-    match is_of_the_way {
-        true => Error::new(
-            ErrorKind::Unavailable,
-            format!("a worker failed: {}", error.strip_backtrace()),
-        )
-        .with_source(error),
-        false => from_datafusion(error),
     }
 }

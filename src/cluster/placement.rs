@@ -72,6 +72,19 @@ pub(super) fn scale_up(
     Some(leaf.map(|leaf| ScaleUpLeafNodeEventResponse::new(Arc::new(leaf))))
 }
 
+/// Gives the first task all that a leaf reads: for a plan that is whole in each task.
+pub(super) fn all_to_first(
+    event: ScaleUpLeafNodeEvent,
+) -> Option<Result<ScaleUpLeafNodeEventResponse>> {
+    let scan = event.plan.downcast_ref::<StateScan>()?;
+    let mut variants: Vec<Arc<dyn ExecutionPlan>> = vec![Arc::clone(event.plan)];
+    for _ in 1..event.task_count {
+        variants.push(Arc::new(scan.with_parts(vec![])));
+    }
+    let leaf = DistributedLeafExec::try_new(Arc::clone(event.plan), variants);
+    Some(leaf.map(|leaf| ScaleUpLeafNodeEventResponse::new(Arc::new(leaf))))
+}
+
 fn bytes_of(part: &StatePart) -> u64 {
     match part {
         StatePart::File(run) => run.bytes,

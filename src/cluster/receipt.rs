@@ -72,7 +72,7 @@ pub(super) async fn collect<T: DeserializeOwned>(
 ) -> Result<Vec<T>> {
     let mut receipts = Vec::new();
     while let Some(batch) = rows.next().await {
-        let batch = batch.map_err(super::crew::from_workers)?;
+        let batch = batch.map_err(crate::error::from_datafusion)?;
         let texts = batch.column(0).as_string::<i32>();
         for text in texts.iter().flatten() {
             receipts.push(decode(text)?);

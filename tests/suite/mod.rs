@@ -26,4 +26,7 @@ mod stopping;
 mod storm;
 mod telemetry;
 mod watcher;
+mod whole;
+mod worker_access;
+mod worker_process;
 mod workers;

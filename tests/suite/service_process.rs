@@ -16,7 +16,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// A service that runs; it is killed when it is dropped.
 pub(super) struct Service {
     child: Option<Child>,
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
     stderr: PathBuf,
     /// Its HTTP door, by the address that it printed.
     pub(super) http: String,
@@ -55,13 +55,20 @@ impl Service {
             panic!("no address but {line:?}: {:?}: {said}", child.wait());
         };
         let http = http.replace("0.0.0.0", "127.0.0.1");
-        Self { child: Some(child), _stdout: stdout, stderr, http, token: None }
+        Self { child: Some(child), stdout, stderr, http, token: None }
     }
 
     /// Shows `token` with every request from now on.
     pub(super) fn with_token(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
         self
+    }
+
+    /// The address of its Flight SQL door, which it prints after that of HTTP.
+    pub(super) fn flight(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim().strip_prefix("flight ").expect(&line).to_owned()
     }
 
     pub(super) fn signal(&self, name: &str) {

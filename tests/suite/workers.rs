@@ -1,9 +1,8 @@
 //! C1 on workers: a job gives the same rows in one process and on worker processes, also when one
 //! of them is killed in the middle; without any, nothing is committed and the reason is said.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use flate2::Compression;
@@ -13,55 +12,11 @@ use rand::{Rng, SeedableRng};
 
 use super::binary::{repository, tidegauge};
 use super::harness::{compile, published_rows, scratch, write_job};
-use super::process::{self, Env, RUN_MAX};
-
-/// A worker process on a free port of loopback; it ends with this value.
-#[derive(Debug)]
-pub(super) struct WorkerProcess {
-    child: Child,
-    pub(super) address: String,
-}
-
-impl WorkerProcess {
-    pub(super) fn start(arguments: &[&str], env: &Env) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegauge"))
-            .args(["worker", "--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .envs(env.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("worker ").expect(&line).to_owned();
-        Self { child, address }
-    }
-
-    pub(super) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for WorkerProcess {
-    fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-            self.kill();
-        }
-    }
-}
-
-fn two_workers() -> (Vec<WorkerProcess>, String) {
-    let workers: Vec<_> = (0..2).map(|_| WorkerProcess::start(&[], &vec![])).collect();
-    let list: Vec<&str> = workers.iter().map(|worker| worker.address.as_str()).collect();
-    let list = list.join(",");
-    (workers, list)
-}
+use super::process::{self, RUN_MAX};
+use super::worker_process::{WorkerProcess, two_workers};
 
 /// The rows of every sink of the job at `path`, by sink.
-async fn all_rows(path: &Path) -> Vec<(String, Vec<String>)> {
+pub(super) async fn all_rows(path: &Path) -> Vec<(String, Vec<String>)> {
     let sinks: Vec<String> =
         compile(path).await.spec.sinks.iter().map(|sink| sink.name.clone()).collect();
     let mut rows = Vec::new();
@@ -133,7 +88,7 @@ const SCHEMA: &str = "{ts: TIMESTAMP, host: VARCHAR, proto: VARCHAR, bytes: BIGI
 const WINDOW: &str = "TUMBLE(TABLE flows, DESCRIPTOR(ts), INTERVAL '1 minute')";
 
 /// The queries whose shapes are hard to send elsewhere.
-fn shapes() -> Vec<(&'static str, String)> {
+pub(super) fn shapes() -> Vec<(&'static str, String)> {
     let shapes = [
         ("gzip", "SELECT window_start, host, sum(bytes) AS s FROM {w} GROUP BY window_start, host"),
         (
@@ -186,7 +141,7 @@ fn shapes() -> Vec<(&'static str, String)> {
 }
 
 /// Writes `files` gzipped files of flows, seconds apart.
-fn write_flows(folder: &Path, files: usize, rows: usize) {
+pub(super) fn write_flows(folder: &Path, files: usize, rows: usize) {
     let mut rng = SmallRng::seed_from_u64(11);
     std::fs::create_dir_all(folder).unwrap();
     for file in 0..files {
@@ -208,7 +163,7 @@ fn write_flows(folder: &Path, files: usize, rows: usize) {
     }
 }
 
-fn flows_job(folder: &Path, input: &Path, sql: &str, partition_by: &str) -> PathBuf {
+pub(super) fn flows_job(folder: &Path, input: &Path, sql: &str, partition_by: &str) -> PathBuf {
     let yaml = format!(
         "name: flows\nsources:\n  flows:\n    location: {}/\n    format: json\n    \
          schema: {SCHEMA}\n    event_time: {{column: ts, delay: 20s}}\n\
