@@ -126,9 +126,15 @@ impl Crew for Attempting {
         let plan: Arc<dyn ExecutionPlan> = Arc::new(SinkExec::new(plan, target, first));
         let apart = self.planned(session, gathered(Arc::clone(&plan)), scale_up).await?;
         let rows = match check_remote(&apart.plan) {
-            Ok(()) => apart.run()?,
-            // Something in it cannot be spread: it runs on one worker as in one process.
-            Err(_) => self.planned(session, remote(plan)?, all_to_first).await?.run()?,
+            Ok(()) => {
+                check_shuffled(&apart.plan).map_err(from_datafusion)?;
+                apart.run()?
+            }
+            Err(reason) => {
+                // Something in it cannot be spread: it runs on one worker as in one process.
+                tracing::debug!(%reason, "a close plan runs on one worker");
+                self.planned(session, remote(plan)?, all_to_first).await?.run()?
+            }
         };
         let files: Vec<Vec<SinkFile>> = collect(rows).await?;
         Ok(files.into_iter().flatten().collect())
@@ -204,11 +210,9 @@ struct Planned {
 }
 
 impl Planned {
-    /// Runs it, if all of its work is remote and no task finishes what belongs to all.
+    /// Runs it, if all of its work is remote.
     fn run(self) -> Result<SendableRecordBatchStream> {
-        check_remote(&self.plan)
-            .and_then(|()| check_shuffled(&self.plan))
-            .map_err(from_datafusion)?;
+        check_remote(&self.plan).map_err(from_datafusion)?;
         execute_stream(self.plan, self.task).map_err(from_datafusion)
     }
 }
