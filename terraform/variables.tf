@@ -24,14 +24,12 @@ variable "secrets" {
     ARNs of secrets in Secrets Manager, each a plain text:
     service_tokens: token file of the service's doors, lines `name sha256:<hex>`;
     worker_tokens: token file of the workers;
-    worker_token: the token, in clear, that the service shows to the workers;
-    health_token: a token of service_tokens, in clear, for the container's health check (optional).
+    worker_token: the token, in clear, that the service shows to the workers.
   EOT
   type = object({
     service_tokens = string
     worker_tokens  = string
     worker_token   = string
-    health_token   = optional(string)
   })
 
   validation {

@@ -5,6 +5,7 @@
 mod check;
 mod failure;
 mod generate;
+mod health;
 mod list;
 mod progress;
 mod query;
@@ -52,6 +53,8 @@ enum Command {
     Status(status::StatusArguments),
     /// Stop a job of a service after its epoch.
     Stop(stop::StopArguments),
+    /// Ask whether a service lives; no token is needed.
+    Health(health::HealthArguments),
     /// Make a token, and its line for a token file.
     Token(token::TokenArguments),
     /// Validate a job without reading data, and print what its sinks hold.
@@ -110,6 +113,7 @@ impl Command {
             Command::List(arguments) => list::list(arguments).await,
             Command::Status(arguments) => status::status(arguments).await,
             Command::Stop(arguments) => stop::stop(arguments).await,
+            Command::Health(arguments) => health::health(arguments).await,
             Command::Token(arguments) => token::token(&arguments),
             Command::Check(arguments) => check::check(arguments).await,
             Command::Worker(arguments) => worker::worker(arguments).await,

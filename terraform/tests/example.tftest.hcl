@@ -16,7 +16,7 @@ run "the_example_stands" {
   }
 
   assert {
-    condition     = toset(keys(output.secret_arns)) == toset(["service_tokens", "worker_tokens", "worker_token", "health_token"])
+    condition     = toset(keys(output.secret_arns)) == toset(["service_tokens", "worker_tokens", "worker_token"])
     error_message = "There is a place for each token."
   }
 

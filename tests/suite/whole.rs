@@ -95,6 +95,8 @@ async fn a_service_on_workers_takes_a_job_and_answers_for_it() {
         line.starts_with("tidegauge_source_rows_total") && line.contains("fate=\"used\"")
     });
     assert!(used.is_some_and(|line| line.ends_with(" 6")), "{metrics}");
+    let alive = tidegauge(folder, &["health", "--ready", "--to", &service.http], &[]).done();
+    assert!(alive.contains("true"), "{alive}");
     tidegauge(folder, &["stop", "whole", "--to", &service.http], &bearer).done();
     assert_eq!(service.stop().code, Some(0));
 }

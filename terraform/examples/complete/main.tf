@@ -45,7 +45,7 @@ resource "aws_ecr_repository" "tidegauge" {
 
 # Containers only: the values are put in by hand, so that no state file holds them.
 resource "aws_secretsmanager_secret" "tokens" {
-  for_each = toset(["service_tokens", "worker_tokens", "worker_token", "health_token"])
+  for_each = toset(["service_tokens", "worker_tokens", "worker_token"])
 
   name = "tidegauge/${each.key}"
 }

@@ -19,29 +19,14 @@ locals {
     var.environment,
   )
 
-  service_secrets = merge(
-    {
-      TIDEGAUGE_TOKENS       = var.secrets.service_tokens
-      TIDEGAUGE_WORKER_TOKEN = var.secrets.worker_token
-    },
-    var.secrets.health_token == null ? {} : { TIDEGAUGE_TOKEN = var.secrets.health_token },
-  )
-
-  # The image holds one program, no shell and no curl, so the check is that program asking its own
-  # HTTP door, which needs a token. Without one ECS sees only whether the process lives.
-  service_health_check = var.secrets.health_token == null ? {} : {
-    healthCheck = {
-      command = [
-        "CMD", "/usr/local/bin/tidegauge", "list", "--to", "http://127.0.0.1:${local.http_port}",
-      ]
-      interval    = 30
-      timeout     = 10
-      retries     = 3
-      startPeriod = 60
-    }
+  service_secrets = {
+    TIDEGAUGE_TOKENS       = var.secrets.service_tokens
+    TIDEGAUGE_WORKER_TOKEN = var.secrets.worker_token
   }
 
-  service_container = merge(local.container, local.service_health_check, {
+  # The image holds one program, no shell and no curl, so the check is that program asking its own
+  # HTTP door.
+  service_container = merge(local.container, {
     name    = "service"
     command = local.service_command
     portMappings = [for port in [local.flight_port, local.http_port] : {
@@ -50,6 +35,15 @@ locals {
     environment = [for name, value in local.service_environment : {
       name = name, value = value
     }]
+    healthCheck = {
+      command = [
+        "CMD", "/usr/local/bin/tidegauge", "health", "--to", "http://127.0.0.1:${local.http_port}",
+      ]
+      interval    = 30
+      timeout     = 10
+      retries     = 3
+      startPeriod = 60
+    }
     secrets          = [for name, arn in local.service_secrets : { name = name, valueFrom = arn }]
     logConfiguration = local.log_options["service"]
   })

@@ -74,7 +74,6 @@ variable "secrets" {
     service_tokens = string
     worker_tokens  = string
     worker_token   = string
-    health_token   = optional(string)
   })
 }
 

@@ -96,12 +96,12 @@ fn every_query_of_the_dashboard_is_of_metrics_that_exist() {
 #[test]
 fn grafana_is_provisioned_with_the_dashboard() {
     let read = |path: &str| -> Value {
-        let path = repository().join("deploy/grafana/provisioning").join(path);
+        let path = repository().join("deploy/compose").join(path);
         serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
     };
-    let sources = read("datasources/prometheus.yaml");
+    let sources = read("grafana-datasource.yml");
     assert_eq!(sources["datasources"][0]["type"], "prometheus");
-    let boards = read("dashboards/tidegauge.yaml");
+    let boards = read("grafana-dashboards.yml");
     assert_eq!(boards["providers"][0]["type"], "file");
     assert!(boards["providers"][0]["options"]["path"].is_string());
     assert_eq!((&sources["apiVersion"], &boards["apiVersion"]), (&1.into(), &1.into()));
