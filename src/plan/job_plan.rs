@@ -39,12 +39,14 @@ pub struct SinkTable {
 }
 
 /// What a job runs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct JobPlan {
     /// The stages by identity.
     pub stages: BTreeMap<String, Stage>,
     /// The INSERTs in the order of the text.
     pub queries: Vec<Query>,
+    /// The ingest plan of each stage, by identity.
+    pub(crate) ingest: BTreeMap<String, Prepared>,
 }
 
 impl JobPlan {
@@ -93,7 +95,7 @@ impl<'a> Planner<'a> {
                 .map_err(|error| SqlError::from_planner(&error, 1))?;
             event_times.insert(source.name.clone(), source.event_time.clone());
         }
-        let plan = JobPlan { stages: BTreeMap::new(), queries: vec![] };
+        let plan = JobPlan::default();
         Ok(Self { state, sinks, event_times, views: HashSet::new(), plan, problems: vec![] })
     }
 
@@ -155,6 +157,8 @@ impl<'a> Planner<'a> {
         let prepared = Prepared::new(self.state, plan)?;
         self.check_same_schema(&sink.name, &schema)?;
         for stage in cut.stages {
+            let ingest = Prepared::new(self.state, stage.ingest_plan())?;
+            self.plan.ingest.entry(stage.id.clone()).or_insert(ingest);
             self.plan.stages.entry(stage.id.clone()).or_insert(stage);
         }
         self.plan.queries.push(Query {

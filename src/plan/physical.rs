@@ -13,7 +13,7 @@ use datafusion::catalog::Session;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Extension, LogicalPlan, UserDefinedLogicalNode};
+use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
@@ -67,9 +67,11 @@ impl JobPlan {
     pub async fn ingest_cuts(&self, state: &SessionState, source: &str) -> Result<Vec<IngestCut>> {
         let mut cuts = Vec::new();
         for stage in self.stages.values().filter(|stage| stage.source == source) {
-            let plan = LogicalPlan::Extension(Extension { node: Arc::new(stage.partial.clone()) });
-            let plan = state.optimize(&plan)?;
-            cuts.push(ingest_cut(state, CutTarget::Stage(stage.id.clone()), &plan).await?);
+            let Some(prepared) = self.ingest.get(&stage.id) else {
+                return internal_err!("the stage {} has no ingest plan", stage.id);
+            };
+            let target = CutTarget::Stage(stage.id.clone());
+            cuts.push(ingest_cut(state, target, &prepared.at(state)?).await?);
         }
         for (at, query) in self.queries.iter().enumerate() {
             if query.is_stateless() && query.sources.iter().any(|name| name == source) {

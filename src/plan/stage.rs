@@ -43,6 +43,13 @@ pub struct Stage {
     pub(crate) template: Template,
 }
 
+impl Stage {
+    /// The plan from its source's rows to partial aggregates.
+    pub(super) fn ingest_plan(&self) -> LogicalPlan {
+        LogicalPlan::Extension(Extension { node: Arc::new(self.partial.clone()) })
+    }
+}
+
 /// A stage and what stands for its aggregate in the query above.
 pub(super) struct CutAggregate {
     pub(super) stage: Stage,
