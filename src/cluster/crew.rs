@@ -15,7 +15,8 @@ use datafusion_distributed::{
     WorkerResolver,
 };
 use futures::future::join_all;
-use tidegauge_commitlog::{Run, SinkFile};
+use tidegauge_commitlog::{Attempt, Run, SinkFile};
+use tonic::codegen::http::HeaderMap;
 use url::Url;
 
 use super::address::WorkerList;
@@ -27,6 +28,7 @@ use super::planner::{HandOver, handed_over};
 use super::receipt::{IngestReceipt, collect};
 use super::sink_exec::{FILES_PER_TASK_MAX, SinkExec};
 use super::state_exec::RunExec;
+use super::task;
 use crate::error::{Error, ErrorKind, Result, from_datafusion};
 use crate::runtime::{
     Buffered, Crew, OutputTarget, PassPlan, Remote, RunTarget, SourceReceipt, StageReceipt,
@@ -56,7 +58,7 @@ impl Cluster {
 
 #[async_trait]
 impl Remote for Cluster {
-    async fn gather(&self) -> Result<Arc<dyn Crew>> {
+    async fn gather(&self, attempt: &Attempt) -> Result<Arc<dyn Crew>> {
         let urls = self.list.urls(self.channels.scheme()).await?;
         let asked = join_all(urls.iter().map(|url| self.channels.probe(url))).await;
         let (mut there, mut missing) = (Vec::new(), Vec::new());
@@ -75,7 +77,8 @@ impl Remote for Cluster {
         for worker in missing {
             tracing::warn!(worker, "a worker is left out");
         }
-        Ok(Arc::new(Attempting { urls: there, channels: Arc::clone(&self.channels) }))
+        let channels = Arc::clone(&self.channels);
+        Ok(Arc::new(Attempting { urls: there, channels, attempt: attempt.clone() }))
     }
 }
 
@@ -84,6 +87,7 @@ impl Remote for Cluster {
 struct Attempting {
     urls: Vec<Url>,
     channels: Arc<Channels>,
+    attempt: Attempt,
 }
 
 #[async_trait]
@@ -157,7 +161,8 @@ impl Attempting {
         session: &SessionState,
         plan: Arc<dyn ExecutionPlan>,
     ) -> Result<SendableRecordBatchStream> {
-        let session = self.session(session).map_err(from_datafusion)?;
+        let headers = task::headers(&self.attempt)?;
+        let session = self.session(session, headers).map_err(from_datafusion)?;
         let handed = handed_over(plan).map_err(from_datafusion)?;
         let planner = session.query_planner();
         let plan = planner.create_physical_plan(&handed, &session).await;
@@ -169,7 +174,11 @@ impl Attempting {
         execute_stream(plan, session.task_ctx()).map_err(from_workers)
     }
 
-    fn session(&self, session: &SessionState) -> Result<SessionState, DataFusionError> {
+    fn session(
+        &self,
+        session: &SessionState,
+        headers: HeaderMap,
+    ) -> Result<SessionState, DataFusionError> {
         let builder = SessionStateBuilder::new_from_existing(session.clone())
             .with_query_planner(Arc::new(HandOver))
             .with_distributed_planner()
@@ -180,7 +189,8 @@ impl Attempting {
             .with_distributed_scale_up_leaf_node_handler(scale_up)
             .with_distributed_max_tasks_per_stage(self.tasks_max())?
             .with_distributed_partial_reduce(false)?
-            .with_distributed_metrics_collection(false)?;
+            .with_distributed_metrics_collection(false)?
+            .with_distributed_passthrough_headers(headers)?;
         Ok(builder.build())
     }
 }
