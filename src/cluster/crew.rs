@@ -28,8 +28,9 @@ use super::planner::{HandOver, handed_over};
 use super::receipt::{IngestReceipt, collect};
 use super::sink_exec::{FILES_PER_TASK_MAX, SinkExec};
 use super::state_exec::RunExec;
-use super::task;
-use crate::error::{Error, ErrorKind, Result, from_datafusion};
+use super::task::{self, TaskObserver};
+use crate::error::{Error, ErrorKind, Result, from_datafusion, own_error};
+use crate::observe::Metrics;
 use crate::runtime::{
     Buffered, Crew, OutputTarget, PassPlan, Remote, RunTarget, SourceReceipt, StageReceipt,
 };
@@ -190,8 +191,12 @@ impl Attempting {
             .with_distributed_max_tasks_per_stage(self.tasks_max())?
             .with_distributed_partial_reduce(false)?
             .with_distributed_metrics_collection(false)?
-            .with_distributed_passthrough_headers(headers)?;
-        Ok(builder.build())
+            .with_distributed_passthrough_headers(headers.clone())?;
+        let mut state = builder.build();
+        // The last stage of a plan is the coordinator's own task; its stores are counted already.
+        let observer = TaskObserver::new(&headers, &Metrics::off())?;
+        state.config_mut().set_extension(Arc::new(observer));
+        Ok(state)
     }
 }
 
@@ -238,7 +243,8 @@ fn received(receipt: IngestReceipt) -> SourceReceipt {
 /// has no kind of its own: the epoch is to be tried again.
 pub(super) fn from_workers(error: DataFusionError) -> Error {
     let is_of_the_way = match error.find_root() {
-        DataFusionError::External(inner) => inner.downcast_ref::<Error>().is_none(),
+        _ if own_error(&error).is_some() => false,
+        DataFusionError::External(_) => true,
         DataFusionError::Execution(message) => {
             message.contains("Worker::execute_task timed-out")
                 || message.contains("Distributed DataFusion")

@@ -14,12 +14,14 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
 };
 use datafusion_distributed::DistributedTaskContext;
+use futures::TryStreamExt;
 use futures::stream::select_all;
 
+use super::crew::from_workers;
 use super::leaf::one_partition;
 use super::receipt::{receipt_schema, receipt_stream};
 use super::task::TaskObserver;
-use crate::error::Error;
+use crate::error::{Error, to_datafusion};
 use crate::observe::{TaskNode, count_files};
 use crate::sink::{SinkTarget, write_streams};
 
@@ -43,6 +45,18 @@ impl SinkExec {
         first_number: u32,
     ) -> Self {
         Self { input, target, first_number, properties: one_partition(receipt_schema()) }
+    }
+
+    /// Rows may come from another worker. When that one is lost, the receipt says so by its kind,
+    /// and the epoch is tried again.
+    fn input_rows(
+        &self,
+        partition: usize,
+        task: &Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let rows = self.input.execute(partition, Arc::clone(task))?;
+        let rows = rows.map_err(|error| to_datafusion(from_workers(error)));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.input.schema(), rows)))
     }
 }
 
@@ -97,7 +111,7 @@ impl ExecutionPlan for SinkExec {
         let target = SinkTarget { numbers: Arc::new(AtomicU32::new(first)), ..self.target.clone() };
         let partitions = self.input.output_partitioning().partition_count();
         let mut streams = (0..partitions)
-            .map(|partition| self.input.execute(partition, Arc::clone(&task)))
+            .map(|partition| self.input_rows(partition, &task))
             .collect::<Result<Vec<_>>>()?;
         if target.partition_by.is_empty() && streams.len() > 1 {
             // One file of a task, and not one of each partition.

@@ -1,5 +1,5 @@
 //! What a task is told beside its plan, in headers: whose it is, and the span that it is part of.
-//! By it a worker counts its requests to storage and opens a span, which the coordinator cannot.
+//! By it a worker counts its requests to storage and opens a span, which nobody else can.
 //! Rows, files and epochs are the coordinator's to count, from receipts.
 //!
 //! ```text
@@ -49,7 +49,8 @@ pub(super) fn sent_on(headers: &HeaderMap) -> HeaderMap {
     kept.filter_map(|name| Some((name.clone(), headers.get(&name)?.clone()))).collect()
 }
 
-/// How a worker observes one task; it lies in the task's session.
+/// How one task is observed, by the worker that runs it or by the coordinator, which runs the last
+/// stage of some plans; it lies in the task's session.
 #[derive(Debug)]
 pub(super) struct TaskObserver {
     metrics: JobMetrics,
@@ -77,11 +78,11 @@ impl TaskObserver {
     /// That of `task`.
     ///
     /// # Errors
-    /// Where the session is not a worker's.
+    /// Where the session has none.
     pub(super) fn of(task: &TaskContext) -> Result<Arc<Self>, DataFusionError> {
         match task.session_config().get_extension() {
             Some(observer) => Ok(observer),
-            None => internal_err!("a node of workers is in a session that is not a worker's"),
+            None => internal_err!("a node of workers is in a session without an observer"),
         }
     }
 
