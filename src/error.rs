@@ -6,12 +6,10 @@ pub use tidegauge_commitlog::{Error, ErrorKind, Result};
 
 /// Recovers the engine's own error from one that DataFusion carried, or names DataFusion's.
 pub fn from_datafusion(error: DataFusionError) -> Error {
-    let root = error.find_root();
-    if let DataFusionError::External(inner) = root
-        && let Some(own) = inner.downcast_ref::<Error>()
-    {
+    if let Some(own) = own_error(&error) {
         return Error::new(own.kind(), own.message());
     }
+    let root = error.find_root();
     let kind = match root {
         DataFusionError::ResourcesExhausted(_) | DataFusionError::IoError(_) => {
             ErrorKind::Unavailable
@@ -42,7 +40,29 @@ fn is_of_the_way(message: &str) -> bool {
         .any(|said| message.contains(said))
 }
 
+/// The engine's error inside `error`. It need not be the root: it may itself have come of one of
+/// DataFusion's.
+pub(crate) fn own_error(error: &DataFusionError) -> Option<&Error> {
+    let first: &(dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |error| error.source())
+        .find_map(|error| error.downcast_ref())
+}
+
 /// The engine's error as DataFusion carries it.
 pub fn to_datafusion(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_came_of_datafusions_keeps_its_kind_through_it() {
+        let lost = DataFusionError::External("connection reset".into());
+        let own = Error::unavailable("a worker failed").with_source(lost);
+        let carried = DataFusionError::Shared(std::sync::Arc::new(to_datafusion(own)));
+        let back = from_datafusion(carried.context("a sink"));
+        assert_eq!((back.kind(), back.message()), (ErrorKind::Unavailable, "a worker failed"));
+    }
 }

@@ -116,7 +116,7 @@ impl Command {
             Command::Health(arguments) => health::health(arguments).await,
             Command::Token(arguments) => token::token(&arguments),
             Command::Check(arguments) => check::check(arguments).await,
-            Command::Worker(arguments) => worker::worker(arguments).await,
+            Command::Worker(arguments) => worker::worker(arguments, telemetry).await,
             Command::Test(arguments) => test::test(arguments).await,
             Command::Generate(arguments) => generate::generate(arguments),
             Command::Review(arguments) => review::review(arguments).await,
@@ -128,7 +128,8 @@ impl Command {
     fn telemetry(&self) -> Telemetry {
         let settings = || TelemetrySettings::from_env(&|name| std::env::var(name).ok());
         match self {
-            Command::Run(_) | Command::Worker(_) => Telemetry::start(settings()),
+            Command::Run(_) => Telemetry::start(settings()),
+            Command::Worker(_) => Telemetry::start(settings().of_worker()),
             Command::Serve(_) => Telemetry::start(settings().with_prometheus()),
             _ => Telemetry::off(),
         }

@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::stop_signal::stop_signal;
 use crate::access::{Door, TlsFiles, Tokens, tls_client, tls_for_tonic};
 use crate::cluster::{WorkerAccess, WorkerSettings, serve};
+use crate::observe::Telemetry;
 use crate::runtime::runtime_env;
 
 /// Arguments of `worker`.
@@ -40,7 +41,10 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     tidegauge_spec::parse_bytes(text)
 }
 
-pub(super) async fn worker(arguments: WorkerArguments) -> Result<(), Failure> {
+pub(super) async fn worker(
+    arguments: WorkerArguments,
+    telemetry: &Telemetry,
+) -> Result<(), Failure> {
     let env = |name: &str| std::env::var(name).ok();
     let tokens = Tokens::find(arguments.token_file.as_deref(), &env)?.map(Arc::new);
     let files = TlsFiles::from_flags(arguments.tls_cert.as_deref(), arguments.tls_key.as_deref())?;
@@ -57,6 +61,7 @@ pub(super) async fn worker(arguments: WorkerArguments) -> Result<(), Failure> {
         tokens: door.token_check(),
         tls,
         peers,
+        metrics: telemetry.metrics().clone(),
     };
     let mut out = std::io::stdout();
     writeln!(out, "worker {}", listener.local_addr()?)?;

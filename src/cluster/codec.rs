@@ -20,6 +20,7 @@ use super::spec::{
     CutSpec, FileSpec, IngestSpec, NodeSpec, OutputSpec, RunSpec, SinkSpec, StateSpec,
 };
 use super::state_exec::RunExec;
+use super::task::TaskObserver;
 use crate::error::to_datafusion;
 use crate::operator::{ChunkScan, StateScan};
 use crate::plan::IngestCut;
@@ -83,6 +84,7 @@ impl PhysicalExtensionCodec for EngineCodec {
         let proto = NodeProto::decode(buf).map_err(|error| proto_error(error.to_string()))?;
         let spec = serde_json::from_str(&proto.spec)
             .map_err(|error| proto_error(format!("a node's description: {error}")))?;
+        let observer = TaskObserver::of(task)?;
         let mut schemas = schemas(&proto.schemas)?.into_iter();
         let mut schema = || schemas.next().ok_or_else(|| proto_error("a node lost a schema"));
         let input = || inputs.first().cloned().ok_or_else(|| proto_error("a node lost its input"));
@@ -100,21 +102,21 @@ impl PhysicalExtensionCodec for EngineCodec {
             }
             NodeSpec::State(spec) => {
                 let partitions = spec.partitions;
-                let state = spec.input().map_err(to_datafusion)?;
+                let state = spec.input(&observer).map_err(to_datafusion)?;
                 Arc::new(StateScan::new(state, schema()?, partitions))
             }
             NodeSpec::Ingest(spec) => {
                 let context = PhysicalPlanDecodeContext::new(task, self);
                 let plans = proto.plans.iter();
                 let plans = plans.map(|plan| converter.proto_to_execution_plan(plan, &context));
-                decode_ingest(spec, schema()?, schemas, plans)?
+                decode_ingest(spec, schema()?, schemas, plans, &observer)?
             }
             NodeSpec::Sink { sink, first_number } => {
-                let target = sink.target(schema()?).map_err(to_datafusion)?;
+                let target = sink.target(schema()?, &observer).map_err(to_datafusion)?;
                 Arc::new(SinkExec::new(input()?, target, first_number))
             }
             NodeSpec::Run(spec) => {
-                let target = spec.target(schema()?).map_err(to_datafusion)?;
+                let target = spec.target(schema()?, &observer).map_err(to_datafusion)?;
                 Arc::new(RunExec::new(input()?, target))
             }
         })
@@ -161,6 +163,7 @@ fn decode_ingest(
     schema: SchemaRef,
     mut schemas: impl Iterator<Item = SchemaRef>,
     mut plans: impl Iterator<Item = Result<Arc<dyn ExecutionPlan>>>,
+    observer: &TaskObserver,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let mut plan = || plans.next().unwrap_or_else(|| internal_err!("a cut lost its plan"));
     let mut cuts = Vec::with_capacity(spec.cuts.len());
@@ -171,7 +174,7 @@ fn decode_ingest(
             OutputSpec::State(_) => Some(plan()?),
             OutputSpec::Sink(_) => None,
         };
-        let output = cut.output.target(schema).map_err(to_datafusion)?;
+        let output = cut.output.target(schema, observer).map_err(to_datafusion)?;
         cuts.push(PassCut { plan: ingest, window: cut.window, output, merge });
     }
     let files = spec.files.into_iter().map(FileSpec::file);

@@ -15,7 +15,8 @@ use datafusion_distributed::{
     ScaleUpLeafNodeEventResponse, SessionStateBuilderExt, WorkerResolver,
 };
 use futures::future::join_all;
-use tidegauge_commitlog::{Run, SinkFile};
+use tidegauge_commitlog::{Attempt, Run, SinkFile};
+use tonic::codegen::http::HeaderMap;
 use url::Url;
 
 use super::address::WorkerList;
@@ -29,7 +30,9 @@ use super::planner::{HandOver, handed_over};
 use super::receipt::{IngestReceipt, collect};
 use super::sink_exec::{FILES_PER_TASK_MAX, SinkExec};
 use super::state_exec::RunExec;
+use super::task::{self, TaskObserver};
 use crate::error::{Error, Result, from_datafusion};
+use crate::observe::Metrics;
 use crate::runtime::{
     Buffered, Crew, OutputTarget, PassPlan, Remote, RunTarget, SourceReceipt, StageReceipt,
 };
@@ -59,7 +62,7 @@ impl Cluster {
 
 #[async_trait]
 impl Remote for Cluster {
-    async fn gather(&self) -> Result<Arc<dyn Crew>> {
+    async fn gather(&self, attempt: &Attempt) -> Result<Arc<dyn Crew>> {
         let urls = self.list.urls(self.channels.scheme()).await?;
         let asked = join_all(urls.iter().map(|url| self.channels.probe(url))).await;
         let (mut there, mut missing) = (Vec::new(), Vec::new());
@@ -78,7 +81,8 @@ impl Remote for Cluster {
         for worker in missing {
             tracing::warn!(worker, "a worker is left out");
         }
-        Ok(Arc::new(Attempting { urls: there, channels: Arc::clone(&self.channels) }))
+        let channels = Arc::clone(&self.channels);
+        Ok(Arc::new(Attempting { urls: there, channels, attempt: attempt.clone() }))
     }
 }
 
@@ -87,6 +91,7 @@ impl Remote for Cluster {
 struct Attempting {
     urls: Vec<Url>,
     channels: Arc<Channels>,
+    attempt: Attempt,
 }
 
 #[async_trait]
@@ -172,7 +177,8 @@ impl Attempting {
         plan: Arc<dyn ExecutionPlan>,
         scale_up: ScaleUp,
     ) -> Result<Planned> {
-        let session = self.session(session, scale_up).map_err(from_datafusion)?;
+        let headers = task::headers(&self.attempt)?;
+        let session = self.session(session, scale_up, headers).map_err(from_datafusion)?;
         let handed = handed_over(plan).map_err(from_datafusion)?;
         let planner = session.query_planner();
         let plan = planner.create_physical_plan(&handed, &session).await;
@@ -183,6 +189,7 @@ impl Attempting {
         &self,
         session: &SessionState,
         scale_up: ScaleUp,
+        headers: HeaderMap,
     ) -> Result<SessionState, DataFusionError> {
         let builder = SessionStateBuilder::new_from_existing(session.clone())
             .with_query_planner(Arc::new(HandOver))
@@ -194,8 +201,13 @@ impl Attempting {
             .with_distributed_scale_up_leaf_node_handler(scale_up)
             .with_distributed_max_tasks_per_stage(self.tasks_max())?
             .with_distributed_partial_reduce(false)?
-            .with_distributed_metrics_collection(false)?;
-        Ok(builder.build())
+            .with_distributed_metrics_collection(false)?
+            .with_distributed_passthrough_headers(headers.clone())?;
+        let mut state = builder.build();
+        // The last stage of a plan is the coordinator's own task; its stores are counted already.
+        let observer = TaskObserver::new(&headers, &Metrics::off())?;
+        state.config_mut().set_extension(Arc::new(observer));
+        Ok(state)
     }
 }
 

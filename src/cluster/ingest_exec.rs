@@ -14,15 +14,18 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, execute_stream,
 };
 use futures::TryStreamExt;
+use object_store::ObjectStore;
 use tidegauge_commitlog::Run;
 
 use super::leaf::one_partition;
 use super::receipt::{IngestReceipt, receipt_schema, receipt_stream};
-use crate::error::{Error, from_datafusion};
+use super::task::TaskObserver;
+use crate::error::{Error, from_datafusion, to_datafusion};
+use crate::observe::{TaskNode, count};
 use crate::operator::StateScan;
 use crate::plan::CutTarget;
-use crate::runtime::{Buffered, OutputTarget, PassCut, PassPlan, Progress, SourceReceipt};
-use crate::source::{InputFile, open_store};
+use crate::runtime::{Buffered, OutputTarget, PassCut, PassPlan, SourceReceipt};
+use crate::source::InputFile;
 use crate::state::{StatePart, write_run};
 
 /// A pass over `files`, to be run by one task.
@@ -95,14 +98,29 @@ impl ExecutionPlan for IngestExec {
             return internal_err!("a pass runs in one partition");
         }
         let (pass, files) = (self.numbered(), self.files.clone());
-        Ok(receipt_stream(async move {
-            let (cuts, name) = (pass.cuts.clone(), pass.task.clone());
-            let progress = Arc::new(Progress::default());
-            let store = open_store(&pass.source.scheme)?;
-            let receipt = pass.run(store, files, progress, Arc::clone(&task)).await?;
-            into_runs(receipt, &cuts, &name, &task).await
-        }))
+        let observer = TaskObserver::of(&task)?;
+        let store = observer.store(&pass.source.scheme).map_err(to_datafusion)?;
+        let reading = read(pass, files, store, Arc::clone(&task));
+        Ok(receipt_stream(observer.run(TaskNode::Ingest, task, reading)))
     }
+}
+
+/// Reads `files` once, for all cuts of `pass`.
+async fn read(
+    pass: PassPlan,
+    files: Vec<InputFile>,
+    store: Arc<dyn ObjectStore>,
+    task: Arc<TaskContext>,
+) -> crate::error::Result<IngestReceipt> {
+    let (cuts, name) = (pass.cuts.clone(), pass.task.clone());
+    count([("files", files.len() as u64)]);
+    if files.iter().all(|file| file.row_groups.is_none()) {
+        // Of a file that is shared among tasks, no one knows the size of a share.
+        count([("bytes", files.iter().map(|file| file.size).sum())]);
+    }
+    let receipt = pass.run(store, files, Arc::default(), Arc::clone(&task)).await?;
+    count([("rows", receipt.rows.rows_in)]);
+    into_runs(receipt, &cuts, &name, &task).await
 }
 
 /// Writes what is in memory of each stage, one row a key, so that the receipt names files only.

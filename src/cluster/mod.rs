@@ -24,6 +24,7 @@ mod receipt;
 mod sink_exec;
 mod spec;
 mod state_exec;
+mod task;
 mod worker;
 
 pub use address::WorkerList;

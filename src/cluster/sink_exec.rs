@@ -18,7 +18,9 @@ use futures::stream::select_all;
 
 use super::leaf::one_partition;
 use super::receipt::{receipt_schema, receipt_stream};
+use super::task::TaskObserver;
 use crate::error::Error;
+use crate::observe::{TaskNode, count_files};
 use crate::sink::{SinkTarget, write_streams};
 
 /// Each task numbers its files in a block of this size.
@@ -103,8 +105,10 @@ impl ExecutionPlan for SinkExec {
             let all = RecordBatchStreamAdapter::new(schema, select_all(streams));
             streams = vec![Box::pin(all)];
         }
-        Ok(receipt_stream(async move {
+        let observer = TaskObserver::of(&task)?;
+        let writing = async move {
             let files = write_streams(streams, &target).await?;
+            count_files(&files);
             match files.len() > FILES_PER_TASK_MAX as usize {
                 false => Ok(files),
                 true => Err(Error::bad_job(format!(
@@ -113,7 +117,8 @@ impl ExecutionPlan for SinkExec {
                     target.sink
                 ))),
             }
-        }))
+        };
+        Ok(receipt_stream(observer.run(TaskNode::Sink, task, writing)))
     }
 }
 

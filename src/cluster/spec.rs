@@ -8,8 +8,9 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::SchemaRef;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
-use tidegauge_commitlog::{Attempt, Run, Storage};
+use tidegauge_commitlog::{Attempt, Run};
 
+use super::task::TaskObserver;
 use crate::error::{Error, Result};
 use crate::operator::StateInput;
 use crate::plan::CutTarget;
@@ -100,9 +101,9 @@ impl StateSpec {
         })
     }
 
-    pub(super) fn input(self) -> Result<StateInput> {
+    pub(super) fn input(self, observer: &TaskObserver) -> Result<StateInput> {
         Ok(StateInput {
-            storage: Storage::open(&self.location)?,
+            storage: observer.storage(&self.location)?,
             parts: self.runs.into_iter().map(StatePart::File).collect(),
             state: self.state,
             view: self.view,
@@ -118,10 +119,10 @@ impl OutputSpec {
         }
     }
 
-    pub(super) fn target(self, schema: SchemaRef) -> Result<OutputTarget> {
+    pub(super) fn target(self, schema: SchemaRef, observer: &TaskObserver) -> Result<OutputTarget> {
         Ok(match self {
-            Self::State(spec) => OutputTarget::State(spec.target(schema)?),
-            Self::Sink(spec) => OutputTarget::Sink(spec.target(schema)?),
+            Self::State(spec) => OutputTarget::State(spec.target(schema, observer)?),
+            Self::Sink(spec) => OutputTarget::Sink(spec.target(schema, observer)?),
         })
     }
 }
@@ -136,10 +137,10 @@ impl SinkSpec {
         }
     }
 
-    pub(super) fn target(self, schema: SchemaRef) -> Result<SinkTarget> {
+    pub(super) fn target(self, schema: SchemaRef, observer: &TaskObserver) -> Result<SinkTarget> {
         Ok(SinkTarget {
             sink: self.sink,
-            storage: Storage::open(&self.location)?,
+            storage: observer.storage(&self.location)?,
             partition_by: self.partition_by,
             schema,
             attempt: self.attempt,
@@ -158,9 +159,9 @@ impl RunSpec {
         }
     }
 
-    pub(super) fn target(self, schema: SchemaRef) -> Result<RunTarget> {
+    pub(super) fn target(self, schema: SchemaRef, observer: &TaskObserver) -> Result<RunTarget> {
         Ok(RunTarget {
-            storage: Storage::open(&self.location)?,
+            storage: observer.storage(&self.location)?,
             attempt: self.attempt,
             stage: self.stage,
             schema,

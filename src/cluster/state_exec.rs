@@ -16,7 +16,9 @@ use futures::TryStreamExt;
 
 use super::leaf::one_partition;
 use super::receipt::{receipt_schema, receipt_stream};
+use super::task::TaskObserver;
 use crate::error::from_datafusion;
+use crate::observe::{TaskNode, count_runs};
 use crate::runtime::RunTarget;
 use crate::state::write_run;
 
@@ -77,12 +79,16 @@ impl ExecutionPlan for RunExec {
             return internal_err!("a run is written in one partition");
         }
         let at = DistributedTaskContext::from_ctx(&task).task_index;
-        let rows = execute_stream(Arc::clone(&self.input), task)?;
+        let rows = execute_stream(Arc::clone(&self.input), Arc::clone(&task))?;
         let target = self.target.clone();
-        Ok(receipt_stream(async move {
+        let observer = TaskObserver::of(&task)?;
+        let writing = async move {
             let batches: Vec<RecordBatch> = rows.try_collect().await.map_err(from_datafusion)?;
             let path = target.attempt.run_path(&target.stage, &format!("open-{at}"));
-            write_run(&target.storage, path, target.schema, batches).await
-        }))
+            let run = write_run(&target.storage, path, target.schema, batches).await?;
+            count_runs(run.iter());
+            Ok(run)
+        };
+        Ok(receipt_stream(observer.run(TaskNode::Run, task, writing)))
     }
 }

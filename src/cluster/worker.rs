@@ -14,8 +14,10 @@ use tonic::transport::{Server, ServerTlsConfig};
 
 use super::channel::{Channels, WorkerAccess, engine_version};
 use super::codec::EngineCodec;
+use super::task::{self, TaskObserver};
 use crate::access::TokenCheck;
 use crate::error::{Error, Result};
+use crate::observe::Metrics;
 use crate::sql::register_functions;
 
 /// How a worker serves.
@@ -28,6 +30,8 @@ pub struct WorkerSettings {
     pub tls: Option<ServerTlsConfig>,
     /// How it reaches other workers. The token is that of the coordinator that it works for.
     pub peers: WorkerAccess,
+    /// What counts its requests to storage, for the jobs that it works for.
+    pub metrics: Metrics,
 }
 
 /// Serves until `shutdown`; connections that are open then are closed.
@@ -41,8 +45,8 @@ pub async fn serve(
 ) -> Result<()> {
     let peers = Arc::new(Channels::new(WorkerAccess { token: None, ..settings.peers })?);
     let worker = Worker::from_session_builder(move |context: WorkerQueryContext| {
-        let peers = Arc::clone(&peers);
-        async move { session(context, peers) }
+        let (peers, metrics) = (Arc::clone(&peers), settings.metrics.clone());
+        async move { session(context, peers, &metrics) }
     })
     .with_runtime_env(settings.runtime)
     .with_version(engine_version());
@@ -67,16 +71,18 @@ pub async fn serve(
 fn session(
     context: WorkerQueryContext,
     peers: Arc<Channels>,
+    metrics: &Metrics,
 ) -> std::result::Result<SessionState, DataFusionError> {
-    let mut builder =
-        context.builder.with_distributed_user_codec(EngineCodec).with_distributed_channel_resolver(
+    let builder = context
+        .builder
+        .with_distributed_user_codec(EngineCodec)
+        .with_distributed_channel_resolver(
             peers as Arc<dyn datafusion_distributed::ChannelResolver + Send + Sync>,
-        );
-    if let Some(bearer) = context.headers.get("authorization") {
-        let headers = [(tonic::codegen::http::header::AUTHORIZATION, bearer.clone())];
-        builder = builder.with_distributed_passthrough_headers(headers.into_iter().collect())?;
-    }
+        )
+        .with_distributed_passthrough_headers(task::sent_on(&context.headers))?;
     let mut state = builder.build();
+    let observer = TaskObserver::new(&context.headers, metrics)?;
+    state.config_mut().set_extension(Arc::new(observer));
     register_functions(&mut state);
     Ok(state)
 }

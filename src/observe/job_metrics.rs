@@ -14,9 +14,10 @@ use tidegauge_commitlog::{Attempt, Clock, CommitRecord, JobState, Storage};
 use super::gauges::Gauges;
 use super::instruments::{Instruments, shared};
 use super::names;
-use super::span::{KINDS, Step, epoch_span, in_span, kind_name};
+use super::span::{KINDS, Step, TaskNode, epoch_span, in_span, kind_name, task_span};
 use super::store::CountedStore;
 use super::store_counts::StoreCounts;
+use super::trace_context::TraceContext;
 use crate::error::{ErrorKind, Result};
 
 /// The metrics of one job, and its name in spans.
@@ -69,6 +70,17 @@ impl JobMetrics {
     /// Those of `work`.
     pub async fn step<T>(&self, step: Step, work: impl Future<Output = Result<T>>) -> Result<T> {
         self.timed(step, in_span(step.span_of(names::JOB, &self.job), work)).await
+    }
+
+    /// A span of the task `at` of an epoch's plan, on the worker that runs it.
+    pub fn task_span(
+        &self,
+        node: TaskNode,
+        epoch: u64,
+        at: usize,
+        parent: &TraceContext,
+    ) -> tracing::Span {
+        task_span(&self.job, epoch, node, at, parent)
     }
 
     /// Times a step that opens spans for its parts.

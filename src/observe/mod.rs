@@ -20,6 +20,7 @@ mod span;
 mod store;
 mod store_counts;
 mod telemetry;
+mod trace_context;
 
 pub mod names;
 
@@ -27,5 +28,6 @@ pub use gauges::Gauges;
 pub use instruments::Metrics;
 pub use job_metrics::JobMetrics;
 pub use settings::TelemetrySettings;
-pub use span::{Step, count, count_epoch, in_span};
+pub use span::{Step, TaskNode, count, count_epoch, count_files, count_runs, in_span};
 pub use telemetry::Telemetry;
+pub use trace_context::TraceContext;

@@ -58,6 +58,12 @@ names! {
 /// place of a label of the metric's own.
 pub const JOB: &str = "job_name";
 
+/// The name of the service: of coordinators, and of services with jobs.
+pub const SERVICE: &str = "tidegauge";
+
+/// The name of the service of workers.
+pub const WORKER_SERVICE: &str = "tidegauge-worker";
+
 /// The name of the instrumentation scope, and of what is traced.
 pub const SCOPE: &str = "tidegauge";
 

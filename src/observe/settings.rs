@@ -1,6 +1,8 @@
 //! What the environment asks of telemetry, in OpenTelemetry's own variables. The exporters read
 //! the rest of them: endpoints, headers, timeouts, intervals, samplers.
 
+use super::names;
+
 /// Which exporters run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TelemetrySettings {
@@ -10,6 +12,8 @@ pub struct TelemetrySettings {
     pub push_metrics: bool,
     /// Metrics can be asked for as Prometheus text.
     pub prometheus: bool,
+    /// The process is a worker, which has a service name of its own.
+    pub is_worker: bool,
     /// What was asked for and is not done, for the log.
     pub warnings: Vec<String>,
 }
@@ -31,6 +35,17 @@ impl TelemetrySettings {
     #[must_use]
     pub fn with_prometheus(self) -> Self {
         Self { prometheus: true, ..self }
+    }
+
+    /// The same, of a worker.
+    #[must_use]
+    pub fn of_worker(self) -> Self {
+        Self { is_worker: true, ..self }
+    }
+
+    /// The name of the service, where the environment gives none.
+    pub(super) fn service_name(&self) -> &'static str {
+        if self.is_worker { names::WORKER_SERVICE } else { names::SERVICE }
     }
 
     /// Whether anything reads metrics.

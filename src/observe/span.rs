@@ -11,16 +11,21 @@
 //!    publish
 //! ```
 //!
-//! Tasks that a step starts are not in its span: a span ends with the last that holds it, and a
-//! task that is aborted because another failed may hold it past the end of the epoch, even of the
-//! process.
+//! On workers, each task of ingest, close and state has a span `task` below the step's, made by
+//! the worker that runs it.
+//!
+//! Tasks of tokio that a step or a worker's task starts are not in its span: a span ends with the
+//! last that holds it, and a task that is aborted because another failed may hold it past the end
+//! of the epoch, even of the process. A worker's span can end after the step all the same, where
+//! another worker failed first: as soon as the worker has heard of it.
 
 use std::future::Future;
 
-use tidegauge_commitlog::{Attempt, CommitRecord, ErrorKind};
+use tidegauge_commitlog::{Attempt, CommitRecord, ErrorKind, Run, SinkFile};
 use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span};
 
+use super::trace_context::TraceContext;
 use crate::error::{Error, Result};
 
 /// A step of an epoch, in the order in which they happen.
@@ -110,6 +115,52 @@ pub(super) fn epoch_span(job: &str, attempt: &Attempt, retry: u32) -> Span {
     )
 }
 
+/// What a worker's task does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskNode {
+    /// Reads files of a source.
+    Ingest,
+    /// Writes rows into a sink.
+    Sink,
+    /// Merges runs into one.
+    Run,
+}
+
+impl TaskNode {
+    fn name(self) -> &'static str {
+        match self {
+            TaskNode::Ingest => "ingest",
+            TaskNode::Sink => "sink",
+            TaskNode::Run => "run",
+        }
+    }
+}
+
+/// A span of the task `at` of a plan, below the coordinator's span in `trace`.
+pub(super) fn task_span(
+    job: &str,
+    epoch: u64,
+    node: TaskNode,
+    at: usize,
+    trace: &TraceContext,
+) -> Span {
+    let span = info_span!(
+        parent: None,
+        "task",
+        job_name = job,
+        epoch,
+        node = node.name(),
+        task = at,
+        files = Empty,
+        rows = Empty,
+        bytes = Empty,
+        "error.type" = Empty,
+        "otel.status_description" = Empty,
+    );
+    trace.adopt(&span);
+    span
+}
+
 /// Runs `work` in `span`, which is marked when it fails.
 ///
 /// # Errors
@@ -128,6 +179,24 @@ pub fn count<const N: usize>(counts: [(&'static str, u64); N]) {
     for (field, number) in counts {
         span.record(field, number);
     }
+}
+
+/// Says in the span that is open what was written into sinks.
+pub fn count_files(files: &[SinkFile]) {
+    let rows = files.iter().map(|file| file.rows).sum();
+    let bytes = files.iter().map(|file| file.bytes).sum();
+    count([("files", files.len() as u64), ("rows", rows), ("bytes", bytes)]);
+}
+
+/// Says in the span that is open which runs were written.
+pub fn count_runs<'a>(runs: impl Iterator<Item = &'a Run>) {
+    let (mut files, mut rows, mut bytes) = (0, 0, 0);
+    for run in runs {
+        files += 1;
+        rows += run.rows;
+        bytes += run.bytes;
+    }
+    count([("files", files), ("rows", rows), ("bytes", bytes)]);
 }
 
 /// Says in the span of an epoch what it read.

@@ -43,12 +43,13 @@ impl Telemetry {
     /// global but what [`Telemetry::log_to_stderr`] sets up.
     pub fn start(settings: TelemetrySettings) -> Self {
         let mut telemetry = Self { warnings: settings.warnings.clone(), ..Self::default() };
+        let resource = resource(settings.service_name());
         if settings.push_traces {
-            let tracers = tracers(&telemetry.given_up);
+            let tracers = tracers(&telemetry.given_up, resource.clone());
             telemetry.tracers = telemetry.made("spans", tracers);
         }
         if settings.measures() {
-            telemetry.start_metrics(&settings);
+            telemetry.start_metrics(&settings, resource);
         }
         telemetry
     }
@@ -103,8 +104,8 @@ impl Telemetry {
         }
     }
 
-    fn start_metrics(&mut self, settings: &TelemetrySettings) {
-        let mut builder = SdkMeterProvider::builder().with_resource(resource());
+    fn start_metrics(&mut self, settings: &TelemetrySettings, resource: Resource) {
+        let mut builder = SdkMeterProvider::builder().with_resource(resource);
         if settings.push_metrics
             && let Some(exporter) =
                 self.made("metrics", MetricExporter::builder().with_tonic().build())
@@ -133,23 +134,31 @@ impl Telemetry {
     }
 }
 
-fn tracers(given_up: &Arc<AtomicBool>) -> Result<SdkTracerProvider, ExporterBuildError> {
+fn tracers(
+    given_up: &Arc<AtomicBool>,
+    resource: Resource,
+) -> Result<SdkTracerProvider, ExporterBuildError> {
     let exporter = SpanExporter::builder().with_tonic().build()?;
     let exporter = Exporter::new(exporter, "spans", given_up);
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource()).build())
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
 
-/// What the environment says of this process, and else its name and version.
-fn resource() -> Resource {
+/// What the environment says of this process, and else the name of its service, its version and
+/// an id of its own: counters of two processes with one identity would be taken for one counter.
+fn resource(service_name: &'static str) -> Resource {
     let found = Resource::builder().build();
     let mut builder = Resource::builder();
     let name = found.get(&Key::from_static_str("service.name")).map(|name| name.to_string());
     if name.is_none_or(|name| name.starts_with("unknown_service")) {
-        builder = builder.with_service_name(names::SCOPE);
+        builder = builder.with_service_name(service_name);
     }
     if found.get(&Key::from_static_str("service.version")).is_none() {
         let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
         builder = builder.with_attribute(version);
+    }
+    if found.get(&Key::from_static_str("service.instance.id")).is_none() {
+        let id = format!("{:032x}", rand::random::<u128>());
+        builder = builder.with_attribute(KeyValue::new("service.instance.id", id));
     }
     builder.build()
 }

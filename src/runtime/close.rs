@@ -14,7 +14,7 @@ use super::compile::CompiledJob;
 use super::ingest::{IngestContext, run_target};
 use super::stage_work::{Piece, StageWork};
 use crate::error::{Error, Result, from_datafusion};
-use crate::observe::{Step, count, in_span};
+use crate::observe::{Step, count_files, count_runs, in_span};
 use crate::plan::Query;
 use crate::sink::{SinkTarget, spread, write_streams};
 use crate::state::{StateView, start_range, write_run};
@@ -81,13 +81,6 @@ async fn write_plan(
     write_streams(streams, &target).await
 }
 
-/// Says in the span that is open what was written.
-fn count_files(files: &[SinkFile]) {
-    let rows = files.iter().map(|file| file.rows).sum();
-    let bytes = files.iter().map(|file| file.bytes).sum();
-    count([("files", files.len() as u64), ("rows", rows), ("bytes", bytes)]);
-}
-
 /// A run that an epoch wrote, with its rows to be kept in memory.
 pub(super) struct WrittenRun {
     pub(super) path: String,
@@ -104,9 +97,7 @@ pub(super) async fn keep_all_open(
     for work in stages.values_mut() {
         written.extend(keep_open(job, work, job.spec.state.runs_max, context).await?);
     }
-    let runs = || stages.values().flat_map(|work| &work.change.runs_added);
-    let (rows, bytes) = (runs().map(|run| run.rows).sum(), runs().map(|run| run.bytes).sum());
-    count([("files", runs().count() as u64), ("rows", rows), ("bytes", bytes)]);
+    count_runs(stages.values().flat_map(|work| &work.change.runs_added));
     Ok(written)
 }
 

@@ -219,7 +219,7 @@ impl Engine {
             .map(|id| (id.clone(), state.stages.get(id).and_then(|stage| stage.watermark_us)))
             .collect();
         let crew = match &self.remote {
-            Some(remote) => Some(remote.gather().await?),
+            Some(remote) => Some(remote.gather(attempt).await?),
             None => None,
         };
         Ok(IngestContext {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::execution::context::SessionState;
 use datafusion::physical_plan::ExecutionPlan;
-use tidegauge_commitlog::{Run, SinkFile};
+use tidegauge_commitlog::{Attempt, Run, SinkFile};
 
 use super::pass::{PassPlan, SourceReceipt};
 use super::state_buffer::RunTarget;
@@ -21,7 +21,7 @@ pub trait Remote: Debug + Send + Sync {
     ///
     /// # Errors
     /// `Unavailable` when there is none.
-    async fn gather(&self) -> Result<Arc<dyn Crew>>;
+    async fn gather(&self, attempt: &Attempt) -> Result<Arc<dyn Crew>>;
 }
 
 /// The workers of one attempt. A failure of any of them fails the attempt.

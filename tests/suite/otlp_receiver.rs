@@ -18,6 +18,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{NumberDataPoint, metric};
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -56,6 +57,8 @@ pub(super) struct Span {
     pub(super) attributes: Labels,
     /// The message of its status, where it is marked as failed.
     pub(super) error: Option<String>,
+    /// What sent it.
+    pub(super) resource: Labels,
 }
 
 impl Receiver {
@@ -81,8 +84,13 @@ impl Receiver {
     pub(super) fn spans(&self) -> Vec<Span> {
         let mut spans = Vec::new();
         for request in self.received.traces.lock().iter() {
-            for scope in request.resource_spans.iter().flat_map(|of| &of.scope_spans) {
+            let scopes = request.resource_spans.iter().flat_map(|of| {
+                let resource = attributes_of(of.resource.as_ref());
+                of.scope_spans.iter().map(move |scope| (resource.clone(), scope))
+            });
+            for (resource, scope) in scopes {
                 spans.extend(scope.spans.iter().map(|span| Span {
+                    resource: resource.clone(),
                     name: span.name.clone(),
                     trace: span.trace_id.clone(),
                     id: span.span_id.clone(),
@@ -114,6 +122,29 @@ impl Receiver {
         series
     }
 
+    /// The last value of every series of the service `name`, its processes together.
+    pub(super) fn metrics_of(&self, name: &str) -> BTreeMap<(String, Labels), f64> {
+        let mut last = BTreeMap::new();
+        let requests = self.received.metrics.lock();
+        for of in requests.iter().flat_map(|request| &request.resource_metrics) {
+            let resource = attributes_of(of.resource.as_ref());
+            if resource["service.name"] != name {
+                continue;
+            }
+            for metric in of.scope_metrics.iter().flat_map(|scope| &scope.metrics) {
+                for (labels, value) in points(metric.data.as_ref().unwrap()) {
+                    let process = resource["service.instance.id"].clone();
+                    last.insert((process, metric.name.clone(), labels), value);
+                }
+            }
+        }
+        let mut series = BTreeMap::new();
+        for ((_, metric, labels), value) in last {
+            *series.entry((metric, labels)).or_default() += value;
+        }
+        series
+    }
+
     /// The attributes of what sent traces, and of what sent metrics.
     pub(super) fn resources(&self) -> Vec<Labels> {
         let traces = self.received.traces.lock();
@@ -123,7 +154,7 @@ impl Receiver {
         let mut resources: Vec<Labels> = of_traces
             .map(|of| of.resource.as_ref())
             .chain(of_metrics.map(|of| of.resource.as_ref()))
-            .map(|resource| labels(&resource.unwrap().attributes))
+            .map(attributes_of)
             .collect();
         resources.dedup();
         resources
@@ -170,6 +201,10 @@ fn points(data: &metric::Data) -> Vec<(Labels, f64)> {
             .collect(),
         other => panic!("no metric is of this kind: {other:?}"),
     }
+}
+
+fn attributes_of(resource: Option<&Resource>) -> Labels {
+    labels(&resource.unwrap().attributes)
 }
 
 fn labels(attributes: &[KeyValue]) -> Labels {

@@ -3,6 +3,7 @@
 
 mod pages;
 mod scrape;
+mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
@@ -165,6 +166,7 @@ async fn pushed_metrics_are_the_summarys() {
     for resource in receiver.resources() {
         assert_eq!(resource["service.name"], "tidegauge");
         assert_eq!(resource["service.version"], "7");
+        assert_eq!(resource["service.instance.id"].len(), 32);
         assert_eq!(resource["deployment.environment.name"], "test");
     }
     assert!(!receiver.resources().is_empty());

@@ -2,8 +2,9 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use super::process::Env;
+use super::process::{self, Env, RUN_MAX};
 
 /// A worker process on a free port of loopback; it ends with this value.
 #[derive(Debug)]
@@ -29,6 +30,20 @@ impl WorkerProcess {
         Self { child, address }
     }
 
+    /// Asks it to end, and waits until it has.
+    pub(super) fn stop(mut self) {
+        process::signal(&self.child, "TERM");
+        let started = Instant::now();
+        let ended = loop {
+            if let Some(ended) = self.child.try_wait().unwrap() {
+                break ended;
+            }
+            assert!(started.elapsed() < RUN_MAX, "a worker does not end");
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        assert!(ended.success(), "{ended}");
+    }
+
     pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -45,7 +60,12 @@ impl Drop for WorkerProcess {
 
 /// Two workers and the list that names them.
 pub(super) fn two_workers() -> (Vec<WorkerProcess>, String) {
-    let workers: Vec<_> = (0..2).map(|_| WorkerProcess::start(&[], &vec![])).collect();
+    two_workers_in(&vec![])
+}
+
+/// Two workers with an environment of their own, and the list of them.
+pub(super) fn two_workers_in(env: &Env) -> (Vec<WorkerProcess>, String) {
+    let workers: Vec<_> = (0..2).map(|_| WorkerProcess::start(&[], env)).collect();
     let list: Vec<&str> = workers.iter().map(|worker| worker.address.as_str()).collect();
     let list = list.join(",");
     (workers, list)

@@ -12,6 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use super::binary::{repository, tidegauge};
 use super::harness::{compile, published_rows, scratch, write_job};
+use super::otlp_receiver::Receiver;
 use super::process::{self, RUN_MAX};
 use super::worker_process::{WorkerProcess, two_workers};
 
@@ -197,7 +198,7 @@ async fn one_worker_alone_is_enough() {
     same_on_workers(name, |folder| flows_job(folder, input.path(), sql, ""), &worker.address).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_in_a_random_epoch_changes_no_row() {
     const ROUNDS: usize = 20;
     let seed = std::env::var("KILL_SEED").ok().and_then(|text| text.parse().ok());
@@ -219,7 +220,9 @@ async fn a_worker_killed_in_a_random_epoch_changes_no_row() {
         let folder = scratch();
         let job = flows_job(folder.path(), input.path(), &sql, "");
         let log = folder.path().join("state/flows/log");
-        let env = vec![("RUST_LOG".to_owned(), "warn".to_owned())];
+        let receiver = Receiver::start().await;
+        let mut env = receiver.env();
+        env.push(("RUST_LOG".to_owned(), "warn".to_owned()));
         let arguments = ["--once", "--drain", "--workers", &list];
         let run = process::start(&job, &env, &arguments);
         // So many epochs are committed, and the next one is under way.
@@ -232,12 +235,21 @@ async fn a_worker_killed_in_a_random_epoch_changes_no_row() {
         std::thread::sleep(Duration::from_micros(rng.random_range(0..20_000)));
         workers[rng.random_range(0..2)].kill();
         let ended = process::wait(run, RUN_MAX);
-        interrupted += usize::from(ended.stderr.contains("tried again"));
+        let tried_again = ended.stderr.matches("an epoch is tried again").count();
+        interrupted += usize::from(tried_again > 0);
+        assert_eq!(retries(&receiver), tried_again as f64, "seed {seed} round {round}: {ended:?}");
         ended.summary();
         assert_eq!(all_rows(&job).await, expected, "seed {seed} round {round}");
     }
     println!("seed {seed}: {ROUNDS} workers killed, {interrupted} of them in an epoch of theirs");
     assert!(interrupted >= ROUNDS / 4, "seed {seed}: only {interrupted} kills hit an epoch");
+}
+
+/// How many attempts the job's metrics say were followed by another, for want of a worker.
+fn retries(receiver: &Receiver) -> f64 {
+    let labels = [("job_name", "flows"), ("kind", "unavailable")];
+    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    receiver.metrics()[&("tidegauge.epoch.retries".to_owned(), labels.into())]
 }
 
 #[tokio::test]

@@ -28,6 +28,11 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// The name of the job.
+    pub fn job(&self) -> &str {
+        &self.job
+    }
+
     /// A record with the identity of this attempt and nothing else.
     pub fn record(&self) -> CommitRecord {
         CommitRecord {

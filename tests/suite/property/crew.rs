@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use tidegauge::access::TokenCheck;
 use tidegauge::cluster::{Cluster, WorkerAccess, WorkerSettings, serve};
+use tidegauge::observe::Metrics;
 use tidegauge::runtime::runtime_env;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -40,6 +41,7 @@ fn start() -> Workers {
             tokens: TokenCheck::default(),
             tls: None,
             peers: WorkerAccess::default(),
+            metrics: Metrics::off(),
         };
         let worker = async move {
             let listener = TcpListener::from_std(listener).unwrap();
