@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
@@ -14,6 +15,9 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 
 use super::door::TlsFiles;
 use crate::error::{Error, Result};
+
+/// As long as the HTTP server gives it.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// Makes ring the process's cryptography, as everything in the tree has it. Call it before any TLS;
 /// more than once does no harm.
@@ -42,7 +46,7 @@ pub fn tls_for_axum(
 /// As [`tls_for_axum`].
 pub fn tls_for_tonic(files: &TlsFiles, client_ca: Option<&Path>) -> Result<ServerTlsConfig> {
     server_config(files, client_ca)?;
-    let config = ServerTlsConfig::new().identity(identity(files)?);
+    let config = ServerTlsConfig::new().identity(identity(files)?).timeout(HANDSHAKE_MAX);
     Ok(match client_ca {
         Some(ca) => config.client_ca_root(Certificate::from_pem(read(ca)?)),
         None => config,

@@ -56,9 +56,12 @@ impl Hosted {
 
     /// The job and how it fares, now.
     pub fn snapshot(&self) -> JobSnapshot {
-        // The view first: a status that is newer than its view claims nothing about epochs.
+        // In this order: the view is there before the job is said to be open, and a status that is
+        // newer than its view claims nothing about epochs.
+        let was_open = self.was_open();
         let view = Arc::clone(&self.view.lock().borrow());
-        JobSnapshot { job: Arc::clone(&self.job), view, status: self.status.borrow().clone() }
+        let status = self.status.borrow().clone();
+        JobSnapshot { job: Arc::clone(&self.job), view, status, was_open }
     }
 
     /// Where it came from.

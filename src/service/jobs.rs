@@ -1,9 +1,11 @@
 //! A job as the doors see it, whoever runs it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::error::{Error, Result};
 use crate::runtime::{CompiledJob, JobView};
 
 /// The jobs of a process at one moment.
@@ -21,6 +23,26 @@ pub struct JobSnapshot {
     pub view: Arc<JobView>,
     /// How it fares.
     pub status: JobStatus,
+    /// Whether its log was read in this process; if not, its view is empty and says nothing.
+    pub was_open: bool,
+}
+
+impl JobSnapshot {
+    /// Its view, where that says what the job has committed.
+    ///
+    /// # Errors
+    /// `Unavailable` when the job was never open in this process.
+    pub fn opened(&self) -> Result<&JobView> {
+        if self.was_open {
+            return Ok(&self.view);
+        }
+        let (name, JobStatus { phase, last_error, .. }) = (&self.job.spec.name, &self.status);
+        let why = last_error.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        Err(Error::unavailable(format!(
+            "the job {name} was not open yet in this process, so that its rows are not known; it \
+             is {phase}{why}; ask again when system.jobs shows it running"
+        )))
+    }
 }
 
 /// How a job fares.
@@ -49,6 +71,18 @@ pub enum JobPhase {
     Stopped,
     /// It failed in a way that starting it again cannot mend.
     Failed,
+}
+
+impl fmt::Display for JobPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        })
+    }
 }
 
 impl JobPhase {

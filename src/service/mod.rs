@@ -9,6 +9,7 @@
 //! ```
 
 mod backoff;
+mod bounds;
 mod host;
 mod hosted;
 mod jobs;

@@ -10,6 +10,12 @@ use datafusion::arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::{DataFusionError, Result};
 use tidegauge_commitlog::names::partition_folder;
 
+use crate::error::{Error, to_datafusion};
+
+/// What file systems allow for one name.
+const FOLDER_BYTES_MAX: usize = 255;
+const VALUE_BYTES_SHOWN: usize = 40;
+
 /// Splits batches by the values of a sink's partition columns.
 #[derive(Debug)]
 pub(super) struct Partitioner {
@@ -84,5 +90,19 @@ fn folder_of(names: &[String], values: &[ArrayRef], row: usize) -> Result<String
     }
     let pairs: Vec<(&str, Option<&str>)> =
         names.iter().map(String::as_str).zip(texts.iter().map(Option::as_deref)).collect();
-    Ok(partition_folder(&pairs))
+    let folder = partition_folder(&pairs);
+    // Found out here, it fails the epoch; found out when the file is published, it would be too
+    // late: the epoch is committed then.
+    match folder.split('/').find(|part| part.len() > FOLDER_BYTES_MAX) {
+        None => Ok(folder),
+        Some(part) => {
+            let (name, value) = part.split_once('=').unwrap_or(("", part));
+            let shown = value.get(..VALUE_BYTES_SHOWN).unwrap_or(value);
+            Err(to_datafusion(Error::bad_record(format!(
+                "{name}={shown}... has {} bytes, and a folder's name at most {FOLDER_BYTES_MAX}; \
+                 shorten the value in the query, as by left({name}, 80) or md5({name})",
+                part.len()
+            ))))
+        }
+    }
 }

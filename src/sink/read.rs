@@ -11,10 +11,9 @@ use datafusion::common::{Result as PlanResult, ScalarValue};
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use percent_encoding::percent_decode_str;
 use tidegauge_commitlog::Storage;
+use tidegauge_commitlog::names::NULL_PARTITION;
 
 use crate::error::{Error, Result, from_datafusion};
-
-const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Reads all published files below `storage`; `schema` are the sink's columns, those of its
 /// partition among them.

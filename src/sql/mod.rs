@@ -3,6 +3,7 @@
 
 mod error;
 mod interval;
+mod nesting;
 mod pane_function;
 mod rewrite;
 mod script;
@@ -14,6 +15,7 @@ mod window_shape;
 
 pub use error::{SqlError, planner_message};
 pub use interval::interval_us;
+pub use nesting::check_nesting;
 pub use pane_function::{pane_functions, pane_start_expr, window_starts_expr};
 pub use script::{JobStatement, StatementKind, parse_script};
 pub use session::{SessionSettings, at_clock, register_functions, session_state};

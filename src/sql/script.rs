@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::error::{SqlError, parser_error, tokenizer_error};
+use super::nesting::check_tokens;
 use super::rewrite::{drop_table_keyword, query_table_arguments};
 
 const RECURSION_MAX: usize = 200;
@@ -49,6 +50,7 @@ pub fn parse_script(sql: &str) -> Result<Vec<JobStatement>, SqlError> {
     let tokens: Vec<TokenWithSpan> = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
         .map_err(|error| tokenizer_error(&error))?;
+    check_tokens(&tokens)?;
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(RECURSION_MAX)
         .with_tokens_with_locations(drop_table_keyword(tokens));

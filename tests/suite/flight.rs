@@ -1,6 +1,7 @@
 //! The Flight SQL door over running jobs: what outside clients see, and what is refused.
 
 mod limits;
+mod partitions;
 mod service;
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use datafusion::common::Result;
 use tidegauge_commitlog::{Epoch, SourceRows};
 
 use crate::plan::utc_type;
-use crate::service::{JobPhase, JobSnapshot};
+use crate::service::JobSnapshot;
 
 /// The columns of the table.
 pub(super) fn jobs_schema() -> SchemaRef {
@@ -52,7 +52,7 @@ pub(super) fn jobs_rows(jobs: &[Arc<JobSnapshot>], now_ms: i64) -> Result<Record
         .collect();
     let columns = vec![
         texts(&|job| Some(job.job.spec.name.clone())),
-        texts(&|job| Some(phase(job.status.phase).to_owned())),
+        texts(&|job| Some(job.status.phase.to_string())),
         counts(&|job| job.view.epoch.map(|Epoch(epoch)| epoch)),
         times(&|job| job.view.watermark_us()),
         times(&|job| job.view.max_event_time_us()),
@@ -76,14 +76,4 @@ fn rows(job: &JobSnapshot) -> SourceRows {
         sum.add(&source.totals);
     }
     sum
-}
-
-fn phase(phase: JobPhase) -> &'static str {
-    match phase {
-        JobPhase::Starting => "starting",
-        JobPhase::Running => "running",
-        JobPhase::Restarting => "restarting",
-        JobPhase::Stopped => "stopped",
-        JobPhase::Failed => "failed",
-    }
 }

@@ -47,7 +47,7 @@ impl TableProvider for LiveTable {
         _: &[Expr],
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let JobSnapshot { job, view, .. } = self.snapshot.as_ref();
+        let (job, view) = (&self.snapshot.job, self.snapshot.opened().map_err(to_datafusion)?);
         let mut scans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         for query in job.plan.queries.iter().filter(|query| query.sink == self.sink) {
             if !query.is_stateless() {

@@ -55,8 +55,8 @@ impl ResultsTable {
     /// The files that may hold rows that meet all of `filters`.
     async fn choose(&self, session: &dyn Session, filters: &[Expr]) -> Result<Vec<Chosen>> {
         let reader = self.stores.reader(&self.snapshot.job).map_err(to_datafusion)?;
-        let committed =
-            reader.files_of(&self.snapshot.view.manifest).await.map_err(to_datafusion)?;
+        let view = self.snapshot.opened().map_err(to_datafusion)?;
+        let committed = reader.files_of(&view.manifest).await.map_err(to_datafusion)?;
         let files: Vec<SinkFile> = committed
             .into_iter()
             .map(|(_, file)| file)

@@ -18,6 +18,7 @@ use super::settings::FlightSettings;
 use super::sql_service::FlightSql;
 use crate::error::{Error, Result};
 use crate::service::Jobs;
+use crate::service::bounds::bounded;
 
 /// A client that is silent for this long is asked whether it is there, and left after as long.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -53,7 +54,7 @@ pub async fn serve(
         })?;
     }
     let shutdown = shutdown.shared();
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = bounded(TcpIncoming::from(listener).with_nodelay(Some(true)));
     let serving =
         server.add_service(guarded).serve_with_incoming_shutdown(incoming, shutdown.clone());
     tokio::select! {

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::error::QueryError;
+use crate::sql::check_nesting;
 
 /// The longest statement.
 const SQL_BYTES_MAX: usize = 1 << 20;
@@ -25,6 +26,7 @@ pub(super) fn parse(state: &SessionState, sql: &str) -> Result<Statement, QueryE
             sql.len()
         )));
     }
+    check_nesting(sql).map_err(|error| QueryError::invalid(error.to_string()))?;
     let dialect = state.config_options().sql_parser.dialect;
     let mut statement = state.sql_to_statement(sql, &dialect)?;
     if !is_answered(&statement) {

@@ -2,7 +2,6 @@
 
 mod answer;
 mod api;
-mod bounds;
 mod guard;
 mod problem;
 
@@ -18,10 +17,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::bounds::Bounded;
 use super::host::Host;
 use crate::access::{Door, tls_for_axum};
 use crate::error::{Error, Result};
-use bounds::Bounded;
 
 /// How long answers that are under way may take when the door closes.
 const CLOSING_MAX: Duration = Duration::from_secs(5);

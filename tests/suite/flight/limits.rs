@@ -8,6 +8,7 @@ use arrow_flight::decode::FlightRecordBatchStream;
 use futures::TryStreamExt;
 use tidegauge::runtime::JobView;
 use tidegauge::service::flight::{FlightSettings, QueryLimits};
+use tidegauge::service::{Origin, Registry, Surroundings};
 use tokio::sync::watch;
 use tonic::Code;
 
@@ -85,6 +86,53 @@ async fn no_name_leads_to_a_file() {
         assert_eq!(code, Code::InvalidArgument, "{sql}: {message}");
         assert!(message.contains("Invalid function"), "{sql}: {message}");
     }
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_would_overflow_the_stack_is_refused() {
+    let server = server(QueryLimits::default()).await;
+    let client = &mut server.client().await;
+    let many = |one: &str, count: usize| one.repeat(count);
+    for sql in [
+        format!("SELECT 1{}", many("+1", 10_000)),
+        format!("SELECT 1 WHERE 1{}", many(" IS NULL", 10_000)),
+        format!("SELECT 1{}", many(" UNION ALL SELECT 1", 10_000)),
+        format!("SELECT 1 FROM large{}", many(", large", 10_000)),
+    ] {
+        let (code, message) = refused(client, &sql).await;
+        assert_eq!(code, Code::InvalidArgument, "{message}");
+        assert!(message.contains("there are more than") || message.contains("has more than"));
+    }
+    // As deep as is let through.
+    let chain: Vec<String> =
+        (1..330).map(|at| format!("a{at} AS (SELECT x + 1 AS x FROM a{})", at - 1)).collect();
+    for (sql, answer) in [
+        (format!("SELECT count(*) FROM (SELECT 1{})", many("+1", 495)), "1"),
+        (format!("SELECT 1 WHERE 1=1{}", many(" OR 1=2", 160)), "1"),
+        (format!("SELECT count(*) FROM (SELECT 1{})", many(" UNION ALL SELECT 1", 490)), "491"),
+        (format!("WITH a0 AS (SELECT 0 AS x), {} SELECT x FROM a329", chain.join(", ")), "329"),
+    ] {
+        assert_eq!(text(client, &sql).await, [answer]);
+    }
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_never_open_is_no_empty_table() {
+    let folder = scratch();
+    let job = compile(&job_file(folder.path(), "traffic")).await;
+    let registry = Registry::new(Surroundings::plain(), 0);
+    registry.admit(job, Origin::Submitted).unwrap();
+    let server = Server::start(Arc::new(registry), FlightSettings::default()).await;
+    let client = &mut server.client().await;
+    for table in ["results.large", "results.host_minutes", "live.host_minutes"] {
+        let (code, message) = refused(client, &format!("SELECT * FROM {table}")).await;
+        assert_eq!(code, Code::Unavailable, "{message}");
+        assert!(message.contains("traffic was not open yet in this process"), "{message}");
+        assert!(message.contains("it is starting; ask again"), "{message}");
+    }
+    assert_eq!(text(client, "SELECT name, phase FROM system.jobs").await, ["traffic | starting"]);
     server.finish().await;
 }
 

@@ -40,6 +40,7 @@ impl Jobs for TestJobs {
                 job: Arc::clone(job),
                 view: Arc::clone(&view.borrow()),
                 status: status.clone(),
+                was_open: true,
             })
             .collect()
     }

@@ -1,21 +1,25 @@
-//! Bounds on connections: how many there are, and how long one may be silent. Without them, anyone
-//! who can reach the address could hold all file descriptors of the process, token or not.
+//! Bounds on the connections of a door: how many there are, and how long one may be silent. Without
+//! them, anyone who can reach the address could hold all file descriptors of the process, token or
+//! not.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum_server::accept::Accept;
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
+use tonic::transport::server::{Connected, TcpIncoming};
 
 const CONNECTIONS_MAX: usize = 256;
-/// Longer than any answer takes, for a client is silent while it waits for one.
+/// Longer than any answer takes, for a client of HTTP/1 is silent while it waits for one; one of
+/// gRPC answers pings meanwhile.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Accepts as `inner` does, within the bounds.
@@ -51,6 +55,23 @@ where
     }
 }
 
+/// The connections of a gRPC server, within the bounds.
+pub(super) fn bounded(
+    incoming: TcpIncoming,
+) -> impl Stream<Item = io::Result<Held<TcpStream>>> + Send {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    incoming.filter_map(move |accepted| {
+        let held = accepted.map(|stream| match Arc::clone(&places).try_acquire_owned() {
+            Ok(place) => Some(Held::new(stream, place, SILENCE_MAX)),
+            Err(_) => {
+                tracing::warn!(CONNECTIONS_MAX, "a connection was refused: there are too many");
+                None
+            }
+        });
+        ready(held.transpose())
+    })
+}
+
 /// A connection that has a place, and loses it after too long a silence.
 #[derive(Debug)]
 pub(super) struct Held<I> {
@@ -78,7 +99,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Held<I> {
             self.silence.as_mut().reset(end);
             return Poll::Ready(read);
         }
-        ready!(self.silence.as_mut().poll(context));
+        std::task::ready!(self.silence.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -98,6 +119,14 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Held<I> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<I: Connected> Connected for Held<I> {
+    type ConnectInfo = I::ConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.stream.connect_info()
     }
 }
 
@@ -132,5 +161,31 @@ mod tests {
         assert!(bounded.accept(tokio::io::duplex(1).0, ()).await.is_err());
         accepted.pop();
         assert!(bounded.accept(tokio::io::duplex(1).0, ()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn connections_to_grpc_are_bounded_too() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut accepted = Box::pin(bounded(TcpIncoming::from(listener)));
+        let mut clients = Vec::new();
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            clients.push(TcpStream::connect(address).await.unwrap());
+            held.push(accepted.next().await.unwrap().unwrap());
+        }
+        // The one too many is closed, and the next that finds a place is let in.
+        let mut refused = TcpStream::connect(address).await.unwrap();
+        assert!(accepted.next().now_or_never().is_none());
+        let closed = tokio::time::timeout(Duration::from_secs(10), async {
+            tokio::select! {
+                read = refused.read_u8() => read,
+                _ = accepted.next() => unreachable!("it was let in"),
+            }
+        });
+        assert!(closed.await.unwrap().is_err());
+        held.pop();
+        clients.push(TcpStream::connect(address).await.unwrap());
+        assert!(accepted.next().await.unwrap().is_ok());
     }
 }

@@ -1,0 +1,257 @@
+//! A bound on how deep a statement can nest, read off its tokens before anything is built from it.
+//!
+//! `1 + 1 + 1 ...` nests as deep as it is long, and so does `SELECT ... UNION SELECT ...`. The
+//! parser counts neither, and some thousands of either overflow the stack of the thread that plans
+//! or drops them, which ends the process and every job in it.
+//!
+//! ```text
+//!  operators in one expression:   a + (b * c - d) + e, f    4, then 0 from the comma on
+//!  parts of a text:               SELECT, FROM and its commas, JOIN, OVER, UNION ...
+//! ```
+//!
+//! Both are counted too high rather than too low: what is in brackets adds to what is around them.
+
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use super::error::SqlError;
+
+/// Half of what was seen to fit on a stack of 2 MiB, which is what threads have.
+const OPERATORS_MAX: usize = 500;
+/// As above; it also keeps planning within a second or two.
+const PARTS_MAX: usize = 1_000;
+
+/// What is open around a token.
+#[derive(Debug, Default, Clone, Copy)]
+struct Level {
+    /// Operators since the last comma.
+    operators: usize,
+    /// The most between any two commas before.
+    operators_max: usize,
+    /// Whether a comma sets one table beside another.
+    is_from: bool,
+}
+
+/// As [`check_tokens`], of a text; one that is not even tokens is the parser's to refuse.
+///
+/// # Errors
+/// As [`check_tokens`].
+pub fn check_nesting(sql: &str) -> Result<(), SqlError> {
+    match Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location() {
+        Ok(tokens) => check_tokens(&tokens),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Whether statements of `tokens` can be parsed, planned and dropped on any thread.
+///
+/// # Errors
+/// The place where there is too much, with what to write instead.
+pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    let mut levels = vec![Level::default()];
+    let (mut nested, mut parts) = (0, 0);
+    let mut is_member = false;
+    for TokenWithSpan { token, span } in tokens {
+        let too_much = |message: String| SqlError::at(span.start.line, span.start.column, message);
+        let Some(level) = levels.last_mut() else { break };
+        match token {
+            Token::Whitespace(_) => continue,
+            Token::SemiColon => {
+                levels = vec![Level::default()];
+                nested = 0;
+            }
+            Token::Comma => {
+                parts += usize::from(level.is_from);
+                nested -= level.operators;
+                level.operators_max = level.operators_max.max(level.operators);
+                level.operators = 0;
+            }
+            token if opens(token) => levels.push(Level::default()),
+            token if closes(token) => nested += close(&mut levels),
+            token => {
+                if is_operator(token) {
+                    level.operators += 1;
+                    nested += 1;
+                }
+                if let Token::Word(word) = token
+                    && !is_member
+                {
+                    parts += usize::from(is_part(word.keyword));
+                    level.is_from = is_from(word.keyword, level.is_from);
+                }
+            }
+        }
+        is_member = *token == Token::Period;
+        if nested > OPERATORS_MAX || levels.len() > OPERATORS_MAX {
+            return Err(too_much(format!(
+                "an expression has more than {OPERATORS_MAX} operators; write a list after IN, a \
+                 join with VALUES, or a part of it as a column of a subquery"
+            )));
+        }
+        if parts > PARTS_MAX {
+            return Err(too_much(format!(
+                "there are more than {PARTS_MAX} SELECTs, tables, joins and OVERs; write less of \
+                 them at once"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Ends the innermost level; how many operators that adds to those that are nested.
+fn close(levels: &mut Vec<Level>) -> usize {
+    let [.., around, inner] = levels.as_mut_slice() else { return 0 };
+    let deepest = inner.operators.max(inner.operators_max);
+    let more = deepest - inner.operators;
+    around.operators += deepest;
+    levels.pop();
+    more
+}
+
+fn keyword(token: &Token) -> Keyword {
+    match token {
+        Token::Word(word) => word.keyword,
+        _ => Keyword::NoKeyword,
+    }
+}
+
+fn opens(token: &Token) -> bool {
+    matches!(token, Token::LParen | Token::LBracket | Token::LBrace)
+        || keyword(token) == Keyword::CASE
+}
+
+fn closes(token: &Token) -> bool {
+    matches!(token, Token::RParen | Token::RBracket | Token::RBrace)
+        || keyword(token) == Keyword::END
+}
+
+/// Every sign that is not known to be harmless, and the words that join two expressions into one.
+fn is_operator(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => matches!(
+            word.keyword,
+            Keyword::AND
+                | Keyword::OR
+                | Keyword::XOR
+                | Keyword::NOT
+                | Keyword::IS
+                | Keyword::NOTNULL
+                | Keyword::LIKE
+                | Keyword::ILIKE
+                | Keyword::RLIKE
+                | Keyword::REGEXP
+                | Keyword::SIMILAR
+                | Keyword::BETWEEN
+                | Keyword::IN
+                | Keyword::AT
+                | Keyword::COLLATE
+                | Keyword::DIV
+                | Keyword::OVERLAPS
+                | Keyword::OPERATOR
+                | Keyword::PIVOT
+                | Keyword::UNPIVOT
+        ),
+        Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::DoubleQuotedString(_)
+        | Token::HexStringLiteral(_)
+        | Token::Placeholder(_)
+        | Token::Period
+        | Token::EOF => false,
+        _ => true,
+    }
+}
+
+fn is_part(keyword: Keyword) -> bool {
+    matches!(
+        keyword,
+        Keyword::SELECT
+            | Keyword::FROM
+            | Keyword::TABLE
+            | Keyword::VALUES
+            | Keyword::JOIN
+            | Keyword::OVER
+            | Keyword::UNION
+            | Keyword::EXCEPT
+            | Keyword::INTERSECT
+            | Keyword::MINUS
+    )
+}
+
+fn is_from(keyword: Keyword, before: bool) -> bool {
+    match keyword {
+        Keyword::FROM => true,
+        Keyword::SELECT
+        | Keyword::WHERE
+        | Keyword::GROUP
+        | Keyword::HAVING
+        | Keyword::WINDOW
+        | Keyword::QUALIFY
+        | Keyword::ORDER => false,
+        _ => before,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(sql: &str) -> bool {
+        check_nesting(sql).is_err()
+    }
+
+    fn joined(one: &str, sign: &str, count: usize) -> String {
+        vec![one; count].join(sign)
+    }
+
+    #[test]
+    fn long_lists_and_many_expressions_are_no_deep_ones() {
+        for sql in [
+            format!("SELECT 1 WHERE x IN ({})", joined("'a'", ", ", 100_000)),
+            format!("SELECT {} FROM t", joined("a + f(b, c + 1) AS x", ", ", 10_000)),
+            format!("SELECT {}", joined("x = 1", " OR ", 250)),
+            format!("SELECT {}", joined("CASE WHEN a = 1 THEN 2 END", ", ", 5_000)),
+            "SELECT 1; ".repeat(900),
+            "'".to_owned(),
+            ") ] END END".to_owned(),
+        ] {
+            assert_eq!(check_nesting(&sql), Ok(()), "{}", &sql[..sql.len().min(50)]);
+        }
+    }
+
+    #[test]
+    fn what_nests_as_deep_as_it_is_long_is_refused() {
+        for sql in [
+            format!("SELECT {}", joined("1", "+", 600)),
+            format!("SELECT {}", joined("x = 1", " OR ", 600)),
+            format!("SELECT {}", joined("t.case", " || ", 600)),
+            format!("SELECT 1{}", " IS NULL".repeat(600)),
+            format!("SELECT 1{}", "::INT".repeat(600)),
+            format!("SELECT a{}", "[1 + 1]".repeat(600)),
+            format!("SELECT {}1", "NOT ".repeat(600)),
+            format!("SELECT {}1{}", "(".repeat(600), ")".repeat(600)),
+            // Nested and long at each level.
+            format!("SELECT {}1{}", "(".repeat(40), format!("{})", "+1".repeat(20)).repeat(40)),
+            format!(
+                "SELECT {}1{}",
+                "CASE WHEN true THEN ".repeat(40),
+                format!(" END{}", "+1".repeat(20)).repeat(40)
+            ),
+            joined("SELECT 1, 2", " UNION ALL ", 600),
+            format!("SELECT 1 FROM {}", joined("t.where", ", ", 1_100)),
+            format!("SELECT 1 FROM t {}", "JOIN t ON true ".repeat(1_100)),
+            format!("SELECT {}", joined("sum(a) OVER (ORDER BY b)", ", ", 1_100)),
+            format!("WITH {} SELECT 1", joined("a AS (TABLE b)", ", ", 1_100)),
+        ] {
+            assert!(refused(&sql), "{}", &sql[..sql.len().min(50)]);
+        }
+    }
+
+    #[test]
+    fn the_place_is_told() {
+        let error = check_nesting(&format!("SELECT 1;\nSELECT 1{}", "+1".repeat(501))).unwrap_err();
+        assert_eq!((error.line, error.column), (Some(2), Some(1_009)));
+        assert!(error.message.contains("more than 500 operators; write a list after IN"));
+    }
+}
