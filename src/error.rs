@@ -32,6 +32,12 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
     Error::new(kind, message).with_source(error)
 }
 
+/// What is at the bottom of an error: libraries wrap "connection refused" three times over.
+pub fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let last = std::iter::successors(Some(error), |error| error.source()).last();
+    last.unwrap_or(error).to_string()
+}
+
 /// The engine's error as DataFusion carries it.
 pub fn to_datafusion(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
