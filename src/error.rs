@@ -48,6 +48,12 @@ pub(crate) fn own_error(error: &DataFusionError) -> Option<&Error> {
         .find_map(|error| error.downcast_ref())
 }
 
+/// What is at the bottom of an error: libraries wrap "connection refused" three times over.
+pub fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let last = std::iter::successors(Some(error), |error| error.source()).last();
+    last.unwrap_or(error).to_string()
+}
+
 /// The engine's error as DataFusion carries it.
 pub fn to_datafusion(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))

@@ -19,6 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::failure::Failure;
 use super::remote::{TOKEN_VARIABLE, token};
 use crate::access::tls_client;
+use crate::error::root_cause;
 use output::Output;
 
 /// The largest message: a batch is sent in parts of 2 MiB, but a row is never cut.
@@ -141,12 +142,4 @@ fn failed(error: &FlightError) -> Failure {
         },
         _ => Failure::running(format!("error: {said}")),
     }
-}
-
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use crate::access::{certificate_authority, install_crypto};
+use crate::error::root_cause;
 
 /// Holds the token that is shown to a service.
 pub(super) const TOKEN_VARIABLE: &str = "TIDEGAUGE_TOKEN";
@@ -118,10 +119,6 @@ impl Remote {
     }
 
     fn no_answer(&self, error: &reqwest::Error) -> Failure {
-        let mut root: &dyn std::error::Error = error;
-        while let Some(inner) = root.source() {
-            root = inner;
-        }
         let advice = match (error.is_timeout(), error.is_connect()) {
             (true, _) => "it took too long; ask again, or look whether the service is busy",
             (_, true) => {
@@ -130,7 +127,11 @@ impl Remote {
             }
             _ => "ask again",
         };
-        Failure::running(format!("error: no answer from {}: {root}; {advice}", self.base))
+        Failure::running(format!(
+            "error: no answer from {}: {}; {advice}",
+            self.base,
+            root_cause(error)
+        ))
     }
 
     fn refused(&self, status: StatusCode, answer: &Value) -> Failure {

@@ -14,7 +14,7 @@ use tonic::transport::{ClientTlsConfig, Endpoint};
 use tower::ServiceExt;
 use url::Url;
 
-use crate::error::{Error, Result, to_datafusion};
+use crate::error::{Error, Result, root_cause, to_datafusion};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a worker may be silent before it is taken for lost, twice over.
@@ -152,9 +152,4 @@ fn plain(error: &DataFusionError) -> String {
         };
     }
     error.strip_backtrace()
-}
-
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let last = std::iter::successors(Some(error), |error| error.source()).last();
-    last.unwrap_or(error).to_string()
 }

@@ -106,3 +106,23 @@ fn folder_of(names: &[String], values: &[ArrayRef], row: usize) -> Result<String
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::StringArray;
+
+    use super::*;
+    use crate::error::from_datafusion;
+
+    #[test]
+    fn a_value_that_is_no_name_for_a_folder_is_a_bad_record() {
+        let folder = |value: String| {
+            folder_of(&["tenant".to_owned()], &[Arc::new(StringArray::from(vec![value]))], 0)
+        };
+        assert_eq!(folder("a".repeat(248)).unwrap().len(), 255);
+        let error = from_datafusion(folder("ü".repeat(42)).unwrap_err());
+        assert_eq!(error.kind(), crate::error::ErrorKind::BadRecord);
+        assert!(error.message().contains("has 259 bytes, and a folder's name at most 255"));
+        assert!(error.message().contains("as by left(tenant, 80)"), "{error}");
+    }
+}

@@ -11,7 +11,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use tidegauge_commitlog::Clock;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::catalog::Catalog;
 use super::error::QueryError;
@@ -83,7 +83,6 @@ impl Queries {
 
     /// What `question` will give, without running it.
     pub(super) async fn declare(&self, question: &Question) -> Result<Declared, QueryError> {
-        let deadline = Instant::now() + self.limits.time_max;
         let declared = async {
             let Planned { session, plan } = self.plan(question).await?;
             let parameters = parameter_schema(&plan)?;
@@ -93,7 +92,15 @@ impl Queries {
             }
             Ok(Declared { rows: row_schema(&session, &plan).ok(), parameters })
         };
-        timeout_at(deadline, declared).await.unwrap_or_else(|_| Err(self.too_long()))
+        self.in_time(declared).await
+    }
+
+    /// Waits for what belongs to a query as long as for a query.
+    pub(super) async fn in_time<T>(
+        &self,
+        asked: impl Future<Output = Result<T, QueryError>>,
+    ) -> Result<T, QueryError> {
+        timeout(self.limits.time_max, asked).await.unwrap_or_else(|_| Err(self.too_long()))
     }
 
     /// Runs `question`.
@@ -226,4 +233,33 @@ fn values(row: &RecordBatch, names: &[&str]) -> Result<ParamValues, QueryError> 
         by_name.insert(bare.to_owned(), value(at.map_err(|_| missing(name))?)?);
     }
     Ok(ParamValues::from(by_name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tidegauge_commitlog::SystemClock;
+    use tonic::{Code, Status};
+
+    use super::*;
+    use crate::service::JobSnapshot;
+
+    struct NoJobs;
+
+    impl Jobs for NoJobs {
+        fn snapshots(&self) -> Vec<JobSnapshot> {
+            vec![]
+        }
+    }
+
+    #[tokio::test]
+    async fn what_belongs_to_a_query_takes_no_longer_than_one() {
+        let limits = QueryLimits { time_max: Duration::from_millis(20), ..QueryLimits::default() };
+        let queries = Queries::new(Arc::new(NoJobs), Arc::new(SystemClock), limits).unwrap();
+        let stalled = std::future::pending::<Result<(), QueryError>>();
+        let error = Status::from(queries.in_time(stalled).await.unwrap_err());
+        assert_eq!(error.code(), Code::DeadlineExceeded);
+        assert!(queries.in_time(async { Ok(1) }).await.is_ok());
+    }
 }

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::ipc::writer::IpcWriteOptions;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryFutureExt, TryStreamExt};
 use prost::Message;
 use tonic::{Request, Response, Status};
 
@@ -148,10 +148,10 @@ impl FlightSqlService for FlightSql {
     ) -> Result<DoPutPreparedStatementResult, Status> {
         let question = Question::decode(&query.prepared_statement_handle)?;
         let data = request.into_inner().map_err(FlightError::from);
-        let batches: Vec<RecordBatch> = FlightRecordBatchStream::new_from_flight_data(data)
+        let read = FlightRecordBatchStream::new_from_flight_data(data)
             .take(PARAMETER_BATCHES_MAX)
-            .try_collect()
-            .await?;
+            .try_collect::<Vec<RecordBatch>>();
+        let batches = self.queries.in_time(read.map_err(QueryError::from)).await?;
         let handle = question.bind(&batches)?.encode()?;
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) })
     }
