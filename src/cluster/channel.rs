@@ -125,6 +125,11 @@ impl Channels {
         Ok(channel)
     }
 
+    /// Lets go of the workers that are not among `urls` any more.
+    pub(super) fn keep_only(&self, urls: &[Url]) {
+        self.open.lock().retain(|url, _| urls.contains(url));
+    }
+
     fn forget(&self, url: &Url) {
         self.open.lock().remove(url);
     }

@@ -64,6 +64,7 @@ impl Cluster {
 impl Remote for Cluster {
     async fn gather(&self, attempt: &Attempt) -> Result<Arc<dyn Crew>> {
         let urls = self.list.urls(self.channels.scheme()).await?;
+        self.channels.keep_only(&urls);
         let asked = join_all(urls.iter().map(|url| self.channels.probe(url))).await;
         let (mut there, mut missing) = (Vec::new(), Vec::new());
         for (url, answer) in urls.into_iter().zip(asked) {

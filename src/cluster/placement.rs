@@ -151,7 +151,55 @@ fn dealt<T: Clone>(pieces: &[T], tasks: usize, bytes: impl Fn(&T) -> u64) -> Vec
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::datatypes::{Field, Schema};
+    use datafusion::physical_expr::expressions::col;
+    use datafusion::physical_plan::aggregates::PhysicalGroupBy;
+    use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+    use datafusion_distributed::NetworkCoalesceExec;
+    use tidegauge_commitlog::Storage;
+
     use super::*;
+    use crate::operator::StateInput;
+    use crate::sql::{WindowShape, time_type};
+    use crate::state::{StateShape, StateView};
+
+    fn scan() -> Arc<dyn ExecutionPlan> {
+        let schema = Arc::new(Schema::new(vec![Field::new("__pane", time_type(), true)]));
+        let input = StateInput {
+            storage: Storage::open("/nowhere").unwrap(),
+            parts: vec![],
+            state: StateShape { shape: WindowShape::tumble(1_000, 0).unwrap(), panes: false },
+            view: StateView::Open { through_us: 0 },
+        };
+        Arc::new(StateScan::new(input, schema, 2))
+    }
+
+    fn last_of(input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+        let schema = input.schema();
+        let key = (col("__pane", &schema).unwrap(), "__pane".to_owned());
+        let keys = PhysicalGroupBy::new_single(vec![key]);
+        let mode = AggregateMode::FinalPartitioned;
+        Arc::new(AggregateExec::try_new(mode, keys, vec![], vec![], input, schema).unwrap())
+    }
+
+    #[test]
+    fn work_that_would_stay_in_the_coordinator_is_refused() {
+        let local: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(scan()));
+        let said = check_remote(&local).unwrap_err().to_string();
+        assert!(said.contains("StateScan would run in the coordinator"), "{said}");
+        let boundary = NetworkCoalesceExec::try_new(scan(), 2, 1).unwrap();
+        let remote: Arc<dyn ExecutionPlan> =
+            Arc::new(CoalescePartitionsExec::new(Arc::new(boundary)));
+        check_remote(&remote).unwrap();
+    }
+
+    #[test]
+    fn tasks_that_would_each_finish_an_aggregate_are_refused() {
+        let said = check_shuffled(&last_of(scan())).unwrap_err().to_string();
+        assert!(said.contains("share no shuffle"), "{said}");
+        let boundary = NetworkCoalesceExec::try_new(scan(), 2, 1).unwrap();
+        check_shuffled(&last_of(Arc::new(boundary))).unwrap();
+    }
 
     #[test]
     fn pieces_are_dealt_whole_and_evenly() {
