@@ -2,11 +2,13 @@
 //! of them. It opens no door itself.
 
 mod bearer;
+mod bounds;
 mod door;
 mod tls;
 mod tokens;
 
 pub use bearer::TokenCheck;
+pub(crate) use bounds::{Bounded, bounded};
 pub use door::{Door, TlsFiles};
 pub use tls::{certificate_authority, install_crypto, tls_client, tls_for_axum, tls_for_tonic};
 pub use tokens::{TOKENS_VARIABLE, Tokens, new_token};

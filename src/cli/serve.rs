@@ -90,7 +90,7 @@ pub(super) async fn serve(arguments: ServeArguments, telemetry: &Telemetry) -> R
         Some(location) => Submissions::at(location)?,
         None => Submissions::default(),
     };
-    let allows_local = arguments.submit_local || doors.are_near();
+    let allows_local = arguments.submit_local || doors.are_for_one();
     let surroundings = Surroundings {
         remote: cluster.map(|cluster| cluster as Arc<dyn Remote>),
         metrics: telemetry.metrics().clone(),
@@ -133,10 +133,12 @@ async fn listen(arguments: &ServeArguments) -> Result<Doors, Failure> {
 }
 
 impl Doors {
-    /// Whether only this machine reaches the door that jobs are submitted at.
-    fn are_near(&self) -> bool {
+    /// Whether jobs are submitted by whoever started the service: on loopback, and without tokens,
+    /// which say that there are others, such as behind a proxy.
+    fn are_for_one(&self) -> bool {
         let address = self.http.as_ref().and_then(|listener| listener.local_addr().ok());
-        address.is_none_or(|address| address.ip().to_canonical().is_loopback())
+        let is_near = address.is_none_or(|address| address.ip().to_canonical().is_loopback());
+        is_near && self.door.tokens.is_none()
     }
 
     /// One line for each door, which scripts read: `http http://127.0.0.1:8080`.

@@ -15,7 +15,7 @@ use tonic::transport::{Server, ServerTlsConfig};
 use super::channel::{Channels, WorkerAccess, engine_version};
 use super::codec::EngineCodec;
 use super::task::{self, TaskObserver};
-use crate::access::TokenCheck;
+use crate::access::{TokenCheck, bounded};
 use crate::error::{Error, Result};
 use crate::observe::Metrics;
 use crate::sql::register_functions;
@@ -57,7 +57,7 @@ pub async fn serve(
             Error::bad_job("the worker's TLS cannot be set up").with_source(error)
         })?;
     }
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = bounded(TcpIncoming::from(listener).with_nodelay(Some(true)));
     let serving = server.add_service(service).serve_with_incoming(incoming);
     tokio::select! {
         done = serving => {

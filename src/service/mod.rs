@@ -9,7 +9,6 @@
 //! ```
 
 mod backoff;
-mod bounds;
 mod host;
 mod hosted;
 mod jobs;

@@ -69,12 +69,19 @@ async fn a_service_on_workers_takes_a_job_and_answers_for_it() {
     let tokens: Env = vec![("TIDEGAUGE_TOKENS".to_owned(), line.clone())];
     let workers: Vec<_> = (0..2).map(|_| WorkerProcess::start(&[], &tokens)).collect();
     let list = format!("{},{}", workers[0].address, workers[1].address);
-    let serve = ["--flight", "127.0.0.1:0", "--workers", &list];
+    let serve = ["--flight", "127.0.0.1:0", "--submit-local", "--workers", &list];
     let env = [("TIDEGAUGE_TOKENS", line.as_str()), ("TIDEGAUGE_WORKER_TOKEN", token.as_str())];
+    let bearer = [("TIDEGAUGE_TOKEN", token.as_str())];
+    let submit = |service: &Service| {
+        tidegauge(folder, &["submit", "job.yaml", "--to", &service.http], &bearer)
+    };
+    let shared = Service::start(folder, &[], &env);
+    let refused = submit(&shared).failed(2);
+    assert!(refused.contains("start the service with --submit-local"), "{refused}");
+    shared.stop();
     let mut service = Service::start(folder, &serve, &env).with_token(&token);
     let flight = service.flight();
-    let bearer = [("TIDEGAUGE_TOKEN", token.as_str())];
-    tidegauge(folder, &["submit", "job.yaml", "--to", &service.http], &bearer).done();
+    submit(&service).done();
 
     write_minute(folder, 0);
     let open = "SELECT * FROM live.host_minutes ORDER BY host";

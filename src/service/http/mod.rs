@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::bounds::Bounded;
+use crate::access::Bounded;
 use super::host::Host;
 use crate::access::{Door, tls_for_axum};
 use crate::error::{Error, Result};

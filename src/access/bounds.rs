@@ -24,13 +24,13 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Accepts as `inner` does, within the bounds.
 #[derive(Debug, Clone)]
-pub(super) struct Bounded<A> {
+pub(crate) struct Bounded<A> {
     inner: A,
     places: Arc<Semaphore>,
 }
 
 impl<A> Bounded<A> {
-    pub(super) fn new(inner: A) -> Self {
+    pub(crate) fn new(inner: A) -> Self {
         Self { inner, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
     }
 }
@@ -56,7 +56,7 @@ where
 }
 
 /// The connections of a gRPC server, within the bounds.
-pub(super) fn bounded(
+pub(crate) fn bounded(
     incoming: TcpIncoming,
 ) -> impl Stream<Item = io::Result<Held<TcpStream>>> + Send {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -74,7 +74,7 @@ pub(super) fn bounded(
 
 /// A connection that has a place, and loses it after too long a silence.
 #[derive(Debug)]
-pub(super) struct Held<I> {
+pub(crate) struct Held<I> {
     stream: I,
     silence: Pin<Box<Sleep>>,
     silence_max: Duration,
