@@ -16,9 +16,9 @@ use super::door::Door;
 use super::queries::Queries;
 use super::settings::FlightSettings;
 use super::sql_service::FlightSql;
+use crate::access::bounded;
 use crate::error::{Error, Result};
 use crate::service::Jobs;
-use crate::access::bounded;
 
 /// A client that is silent for this long is asked whether it is there, and left after as long.
 const KEEPALIVE: Duration = Duration::from_secs(20);

@@ -17,8 +17,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::access::Bounded;
 use super::host::Host;
+use crate::access::Bounded;
 use crate::access::{Door, tls_for_axum};
 use crate::error::{Error, Result};
 
