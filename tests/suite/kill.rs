@@ -30,6 +30,8 @@ struct Plan {
     seed: u64,
     /// Processes that are to be killed while they work.
     interruptions: u32,
+    /// Kills at most, so that one hits a record whose files have no names yet.
+    kills_max: u32,
     /// The longest delay of most kills; every tenth waits up to four times as long.
     delay_max: Duration,
     /// How often what a process has written is looked at.
@@ -58,7 +60,7 @@ async fn killed_at_random_moments_a_job_publishes_what_an_undisturbed_run_does()
     let watcher = Watcher::start(outcome.clone(), seed, 15);
     let delay_max = Duration::from_millis(30) + elapsed / 24;
     let poll = Duration::from_micros(50);
-    let plan = Plan { seed, interruptions: 36, delay_max, poll };
+    let plan = Plan { seed, interruptions: 36, kills_max: 80, delay_max, poll };
     let toll = kill_repeatedly(&storm, &outcome, plan).await;
     storm.run(&outcome).summary();
     let listings = watcher.finish();
@@ -80,7 +82,7 @@ async fn killed_at_random_moments_on_s3_a_job_publishes_what_an_undisturbed_run_
     let watcher = Watcher::start(outcome.clone(), seed, 60);
     let delay_max = Duration::from_millis(50) + elapsed / 10;
     let poll = Duration::from_millis(5);
-    let plan = Plan { seed, interruptions: 12, delay_max, poll };
+    let plan = Plan { seed, interruptions: 12, kills_max: 12, delay_max, poll };
     let toll = kill_repeatedly(&storm, &outcome, plan).await;
     storm.run(&outcome).summary();
     let listings = watcher.finish();
@@ -101,8 +103,14 @@ fn seed() -> u64 {
 async fn kill_repeatedly(storm: &Storm, outcome: &Outcome, plan: Plan) -> Toll {
     let mut rng = SmallRng::seed_from_u64(plan.seed);
     let mut toll = Toll::default();
-    while toll.interrupted < plan.interruptions {
-        let moment = draw(&mut rng, plan.delay_max, toll.kills);
+    // The moment between a record and the names of its files is short: a few more kills are meant
+    // for it where none has hit it.
+    let is_missed = |toll: &Toll| toll.unpublished == 0 && toll.kills < plan.kills_max;
+    while toll.interrupted < plan.interruptions || is_missed(&toll) {
+        let moment = match toll.interrupted < plan.interruptions {
+            true => draw(&mut rng, plan.delay_max, toll.kills),
+            false => Moment::Committed(1, Duration::from_micros(rng.random_range(0..200))),
+        };
         let before = prepared(outcome).await;
         let records = records(outcome).await;
         let mut child = process::start(&storm.job(), &outcome.env, &["--once", "--drain"]);
