@@ -30,9 +30,8 @@ use super::planner::{HandOver, handed_over};
 use super::receipt::{IngestReceipt, collect};
 use super::sink_exec::{FILES_PER_TASK_MAX, SinkExec};
 use super::state_exec::RunExec;
-use super::task::{self, TaskObserver};
+use super::task;
 use crate::error::{Error, Result, from_datafusion};
-use crate::observe::Metrics;
 use crate::runtime::{
     Buffered, Crew, OutputTarget, PassPlan, Remote, RunTarget, SourceReceipt, StageReceipt,
 };
@@ -203,12 +202,8 @@ impl Attempting {
             .with_distributed_max_tasks_per_stage(self.tasks_max())?
             .with_distributed_partial_reduce(false)?
             .with_distributed_metrics_collection(false)?
-            .with_distributed_passthrough_headers(headers.clone())?;
-        let mut state = builder.build();
-        // The last stage of a plan is the coordinator's own task; its stores are counted already.
-        let observer = TaskObserver::new(&headers, &Metrics::off())?;
-        state.config_mut().set_extension(Arc::new(observer));
-        Ok(state)
+            .with_distributed_passthrough_headers(headers)?;
+        Ok(builder.build())
     }
 }
 

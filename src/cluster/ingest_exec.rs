@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, execute_stream,
 };
@@ -22,7 +21,7 @@ use super::receipt::{IngestReceipt, receipt_schema, receipt_stream};
 use super::task::TaskObserver;
 use crate::error::{Error, from_datafusion, to_datafusion};
 use crate::observe::{TaskNode, count};
-use crate::operator::StateScan;
+use crate::operator::{StateScan, leaf_methods};
 use crate::plan::CutTarget;
 use crate::runtime::{Buffered, OutputTarget, PassCut, PassPlan, SourceReceipt};
 use crate::source::InputFile;
@@ -71,23 +70,7 @@ impl ExecutionPlan for IngestExec {
         &self.properties
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
+    leaf_methods!();
 
     fn execute(
         &self,

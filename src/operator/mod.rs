@@ -3,8 +3,10 @@
 
 mod chunk_queue;
 mod chunk_scan;
+mod leaf;
 mod state_scan;
 
 pub use chunk_queue::ChunkQueue;
 pub use chunk_scan::{ChunkScan, StreamTable};
+pub(crate) use leaf::leaf_methods;
 pub use state_scan::{StateInput, StateScan};
