@@ -6,7 +6,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::lineage::{Origin, origin, unaliased};
 use crate::sql::{
-    WINDOW_END, WINDOW_START, WindowNode, WindowShape, WindowValue, strip, window_key,
+    WINDOW_END, WINDOW_START, WindowNode, WindowShape, WindowValue, Windows, strip, window_key,
 };
 
 /// The window of a stage.
@@ -90,6 +90,9 @@ fn from_node(
             );
         }
     }
+    let Windows::Aligned(shape) = node.windows else {
+        return plan_err!("SESSION windows are not supported yet");
+    };
     let mut keys = Vec::new();
     let mut first_column = None;
     for (position, expr) in exprs.iter().enumerate() {
@@ -106,7 +109,7 @@ fn from_node(
         }
     }
     match first_column {
-        Some(first_column) => Ok(StageWindow { shape: node.shape, keys, time: None, first_column }),
+        Some(first_column) => Ok(StageWindow { shape, keys, time: None, first_column }),
         None => plan_err!(
             "the query has a window but does not group by it, so that its groups would never be \
              complete; write GROUP BY window_start, window_end, ..."
@@ -130,7 +133,10 @@ fn from_expressions(
             },
             None => carried_time(input, event_time)?,
         };
-        found.push((position, key.shape, key.value, time));
+        let Windows::Aligned(shape) = key.windows else {
+            return plan_err!("SESSION windows are not supported yet");
+        };
+        found.push((position, shape, key.value, time));
     }
     let Some((_, shape, _, time)) = found.iter().min_by_key(|(_, shape, ..)| shape.size_us())
     else {

@@ -8,8 +8,8 @@ use datafusion::functions::core::expr_fn::named_struct;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, col, lit};
 
 use crate::sql::{
-    WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode, WindowShape, WindowValue, pane_start_expr,
-    window_starts_expr,
+    WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode, WindowShape, WindowValue, Windows,
+    pane_start_expr, window_starts_expr,
 };
 
 /// The column that [`expand_windows`] adds: the start of one window that holds the row.
@@ -53,19 +53,20 @@ pub(super) fn replace_window_node(plan: LogicalPlan, expand: bool) -> Result<Log
         let Some(node) = extension.node.as_any().downcast_ref::<WindowNode>() else {
             return Ok(Transformed::no(plan));
         };
+        let Windows::Aligned(shape) = &node.windows else { return Ok(Transformed::no(plan)) };
         let columns = node.input.schema().columns();
         let (input, start) = if expand {
-            (expand_windows(node.input.clone(), &node.time, &node.shape)?, col(EXPANDED))
+            (expand_windows(node.input.clone(), &node.time, shape)?, col(EXPANDED))
         } else {
             let time = Expr::Column(node.time.clone());
-            (node.input.clone(), pane_start_expr(time, &node.shape))
+            (node.input.clone(), pane_start_expr(time, shape))
         };
         let named = [
             (WindowValue::Start, WINDOW_START),
             (WindowValue::End, WINDOW_END),
             (WindowValue::Time, WINDOW_TIME),
         ]
-        .map(|(value, name)| window_value(start.clone(), value, &node.shape).alias(name));
+        .map(|(value, name)| window_value(start.clone(), value, shape).alias(name));
         let exprs = columns.into_iter().map(Expr::Column).chain(named);
         Ok(Transformed::yes(LogicalPlanBuilder::from(input).project(exprs)?.build()?))
     })?;

@@ -12,11 +12,12 @@ mod window_function;
 mod window_node;
 mod window_relation;
 mod window_shape;
+mod windows;
 
 pub use error::{SqlError, planner_message};
 pub use interval::interval_us;
 pub use nesting::check_nesting;
-pub use pane_function::{pane_functions, pane_start_expr, window_starts_expr};
+pub use pane_function::{pane_functions, pane_start_expr, start_of_mark_expr, window_starts_expr};
 pub use script::{JobStatement, StatementKind, parse_script};
 pub use session::{SessionSettings, at_clock, register_functions, session_state};
 pub use window_function::{
@@ -24,3 +25,4 @@ pub use window_function::{
 };
 pub use window_node::{WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode, time_type};
 pub use window_shape::WindowShape;
+pub use windows::{SessionShape, Windows};

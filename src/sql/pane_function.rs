@@ -1,5 +1,5 @@
-//! The two functions that the planner puts into plans: the start of the pane (or window) that
-//! holds a time, and the starts of all windows that hold it.
+//! The functions that the planner puts into plans: the start of the pane (or window) that holds a
+//! time, the marks of all windows that hold it, and the start of the window with a mark.
 //!
 //! Their lengths are literal arguments in microseconds, so that a plan that travels to a worker
 //! needs nothing but their names.
@@ -20,42 +20,71 @@ use datafusion::logical_expr::{
 use super::window_node::time_type;
 use super::window_shape::WindowShape;
 
-/// Both functions, for the registry.
+/// The functions, for the registry.
 pub fn pane_functions() -> Vec<ScalarUDF> {
-    vec![ScalarUDF::from(Starts::new(false)), ScalarUDF::from(Starts::new(true))]
+    [Gives::Pane, Gives::Marks, Gives::StartOfMark]
+        .map(|gives| ScalarUDF::from(Starts::new(gives)))
+        .into()
 }
 
 /// The start of the pane of `shape` that holds `time`.
 pub fn pane_start_expr(time: Expr, shape: &WindowShape) -> Expr {
-    call(Starts::new(false), time, shape)
+    call(Gives::Pane, time, shape)
 }
 
-/// The list of the starts of all windows of `shape` that hold `time`.
+/// The list of the marks of all windows of `shape` that hold `time`.
 pub fn window_starts_expr(time: Expr, shape: &WindowShape) -> Expr {
-    call(Starts::new(true), time, shape)
+    call(Gives::Marks, time, shape)
 }
 
-fn call(function: Starts, time: Expr, shape: &WindowShape) -> Expr {
-    let args = vec![time, lit(shape.size_us()), lit(shape.slide_us()), lit(shape.offset_us())];
-    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::from(function)), args))
+/// The first instant of the window of `shape` with this mark.
+pub fn start_of_mark_expr(mark: Expr, shape: &WindowShape) -> Expr {
+    match shape.is_told_by_start() {
+        true => mark,
+        false => call(Gives::StartOfMark, mark, shape),
+    }
+}
+
+fn call(gives: Gives, time: Expr, shape: &WindowShape) -> Expr {
+    let args = vec![
+        time,
+        lit(shape.size_us()),
+        lit(shape.slide_us()),
+        lit(shape.offset_us()),
+        lit(shape.cumulates()),
+    ];
+    let function = ScalarUDF::from(Starts::new(gives));
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), args))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Gives {
+    Pane,
+    Marks,
+    StartOfMark,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Starts {
-    all_windows: bool,
+    gives: Gives,
     signature: Signature,
 }
 
 impl Starts {
-    fn new(all_windows: bool) -> Self {
-        let args = vec![time_type(), DataType::Int64, DataType::Int64, DataType::Int64];
-        Self { all_windows, signature: Signature::exact(args, Volatility::Immutable) }
+    fn new(gives: Gives) -> Self {
+        let lengths = [DataType::Int64, DataType::Int64, DataType::Int64, DataType::Boolean];
+        let args = std::iter::once(time_type()).chain(lengths).collect();
+        Self { gives, signature: Signature::exact(args, Volatility::Immutable) }
     }
 }
 
 impl ScalarUDFImpl for Starts {
     fn name(&self) -> &str {
-        if self.all_windows { "__window_starts" } else { "__pane_start" }
+        match self.gives {
+            Gives::Pane => "__pane_start",
+            Gives::Marks => "__window_starts",
+            Gives::StartOfMark => "__start_of_window",
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -63,21 +92,32 @@ impl ScalarUDFImpl for Starts {
     }
 
     fn return_type(&self, _args: &[DataType]) -> Result<DataType> {
-        Ok(if self.all_windows { DataType::List(start_field()) } else { time_type() })
+        Ok(match self.gives {
+            Gives::Marks => DataType::List(start_field()),
+            Gives::Pane | Gives::StartOfMark => time_type(),
+        })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [time, size, slide, offset] = args.args.as_slice() else {
-            return plan_err!("{} takes a time and three lengths", self.name());
+        let [time, size, slide, offset, cumulates] = args.args.as_slice() else {
+            return plan_err!("{} takes a time and a window", self.name());
         };
-        let shape = WindowShape::new(length(size)?, length(slide)?, length(offset)?)
-            .or_else(|why| plan_err!("{why}"))?;
+        let (size, slide, offset) = (length(size)?, length(slide)?, length(offset)?);
+        let shape = match cumulates {
+            ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))) => {
+                WindowShape::cumulate(size, slide, offset)
+            }
+            _ => WindowShape::new(size, slide, offset),
+        };
+        let shape = shape.or_else(|why| plan_err!("{why}"))?;
         let time = time.to_array(args.number_rows)?;
         let time = time.as_primitive::<TimestampMicrosecondType>();
-        let starts: ArrayRef = if self.all_windows {
-            Arc::new(window_starts(time, &shape)?)
-        } else {
-            Arc::new(pane_starts(time, &shape))
+        let starts: ArrayRef = match self.gives {
+            Gives::Marks => Arc::new(window_starts(time, &shape)?),
+            Gives::Pane => Arc::new(pane_starts(time, &shape)),
+            Gives::StartOfMark => {
+                Arc::new(time.unary::<_, TimestampMicrosecondType>(|mark| shape.start_of(mark)))
+            }
         };
         Ok(ColumnarValue::Array(starts))
     }

@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 use super::interval::interval_us;
 use super::window_node::time_type;
 use super::window_shape::WindowShape;
+use super::windows::Windows;
 
 const MONDAY_US: i64 = 4 * 86_400_000_000;
 
@@ -74,7 +75,7 @@ pub enum WindowValue {
 #[derive(Debug, Clone, PartialEq)]
 pub struct WindowKey {
     /// The windows.
-    pub shape: WindowShape,
+    pub windows: Windows,
     /// The column that the expression names as time; none where it takes the event time.
     pub time: Option<Column>,
     /// What the key's value is.
@@ -131,13 +132,18 @@ pub fn strip(expr: &Expr) -> &Expr {
 
 fn of_event_time(size_us: i64, slide_us: Option<i64>) -> Result<WindowKey> {
     match WindowShape::new(size_us, slide_us.unwrap_or(size_us), 0) {
-        Ok(shape) => Ok(WindowKey { shape, time: None, value: WindowValue::Struct }),
+        Ok(shape) => Ok(WindowKey {
+            windows: Windows::Aligned(shape),
+            time: None,
+            value: WindowValue::Struct,
+        }),
         Err(why) => plan_err!("{why}"),
     }
 }
 
 fn started(shape: WindowShape, time: &Column) -> WindowKey {
-    WindowKey { shape, time: Some(time.clone()), value: WindowValue::Start }
+    let windows = Windows::Aligned(shape);
+    WindowKey { windows, time: Some(time.clone()), value: WindowValue::Start }
 }
 
 fn truncation(unit: &ScalarValue) -> Option<WindowShape> {

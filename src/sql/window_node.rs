@@ -11,7 +11,7 @@ use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, ExprSchema, Result, plan_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
-use super::window_shape::WindowShape;
+use super::windows::Windows;
 
 /// The name of the column that holds a window's first instant.
 pub const WINDOW_START: &str = "window_start";
@@ -25,7 +25,7 @@ pub fn time_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, None)
 }
 
-/// Rows of `input`, assigned to windows of `shape` by the time in `time`.
+/// Rows of `input`, assigned to windows by the time in `time`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WindowNode {
     /// The relation whose rows are assigned.
@@ -33,7 +33,9 @@ pub struct WindowNode {
     /// The column of `input` that holds the event time.
     pub time: Column,
     /// The windows.
-    pub shape: WindowShape,
+    pub windows: Windows,
+    /// For sessions, the columns whose values have sessions of their own.
+    pub partition: Vec<Column>,
     schema: DFSchemaRef,
 }
 
@@ -42,7 +44,12 @@ impl WindowNode {
     ///
     /// # Errors
     /// When `time` is not a timestamp of `input`, or `input` has a column of one of the names.
-    pub fn try_new(input: LogicalPlan, time: Column, shape: WindowShape) -> Result<Self> {
+    pub fn try_new(
+        input: LogicalPlan,
+        time: Column,
+        windows: Windows,
+        partition: Vec<Column>,
+    ) -> Result<Self> {
         let field = input.schema().field_from_column(&time)?;
         if !matches!(field.data_type(), DataType::Timestamp(_, _)) {
             return plan_err!(
@@ -64,16 +71,17 @@ impl WindowNode {
         }
         let schema =
             DFSchema::new_with_metadata(fields, input.schema().inner().metadata().clone())?;
-        Ok(Self { input, time, shape, schema: Arc::new(schema) })
+        Ok(Self { input, time, windows, partition, schema: Arc::new(schema) })
     }
 }
 
 impl PartialOrd for WindowNode {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        (&self.input, &self.time, &self.shape).partial_cmp(&(
+        (&self.input, &self.time, &self.windows, &self.partition).partial_cmp(&(
             &other.input,
             &other.time,
-            &other.shape,
+            &other.windows,
+            &other.partition,
         ))
     }
 }
@@ -92,20 +100,31 @@ impl UserDefinedLogicalNodeCore for WindowNode {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        vec![Expr::Column(self.time.clone())]
+        std::iter::once(&self.time).chain(&self.partition).cloned().map(Expr::Column).collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "Window: {} {:?}", self.time, self.shape)
+        write!(f, "Window: {} {:?}", self.time, self.windows)?;
+        match self.partition.is_empty() {
+            true => Ok(()),
+            false => write!(f, " partition by {:?}", self.partition),
+        }
     }
 
     fn with_exprs_and_inputs(
         &self,
-        mut exprs: Vec<Expr>,
+        exprs: Vec<Expr>,
         mut inputs: Vec<LogicalPlan>,
     ) -> Result<Self> {
-        match (exprs.pop(), inputs.pop()) {
-            (Some(Expr::Column(time)), Some(input)) => Self::try_new(input, time, self.shape),
+        let columns = exprs.into_iter().map(|expr| match expr {
+            Expr::Column(column) => Ok(column),
+            other => plan_err!("a window takes columns, not {other}"),
+        });
+        let mut columns = columns.collect::<Result<Vec<Column>>>()?.into_iter();
+        match (columns.next(), inputs.pop()) {
+            (Some(time), Some(input)) => {
+                Self::try_new(input, time, self.windows, columns.collect())
+            }
             _ => plan_err!("a window takes one time column and one input"),
         }
     }

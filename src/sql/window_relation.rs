@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::interval::interval_us;
 use super::window_node::WindowNode;
 use super::window_shape::WindowShape;
+use super::windows::Windows;
 
 /// Plans window table functions into [`WindowNode`]s.
 #[derive(Debug, Default)]
@@ -147,7 +148,7 @@ fn plan_window(
         Err(why) => return plan_err!("{why}: {}", signature.usage),
     };
     let time = time_column(time, &input, context)?;
-    let node = WindowNode::try_new(input, time, shape)?;
+    let node = WindowNode::try_new(input, time, Windows::Aligned(shape), vec![])?;
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }
 
