@@ -22,7 +22,7 @@ use super::spec::{
 use super::state_exec::RunExec;
 use super::task::TaskObserver;
 use crate::error::to_datafusion;
-use crate::operator::{ChunkScan, StateScan};
+use crate::operator::{ChunkScan, SessionExec, StateScan};
 use crate::plan::IngestCut;
 use crate::runtime::{PassCut, PassPlan};
 
@@ -66,6 +66,10 @@ impl PhysicalExtensionCodec for EngineCodec {
                 first_number: sink.first_number,
             };
             proto(&spec, [&sink.target.schema])?
+        } else if let Some(sessions) = node.downcast_ref::<SessionExec>() {
+            let spec =
+                NodeSpec::Sessions { mode: sessions.mode(), layout: sessions.layout().clone() };
+            proto(&spec, [&sessions.schema()])?
         } else if let Some(run) = node.downcast_ref::<RunExec>() {
             proto(&NodeSpec::Run(RunSpec::of(&run.target)), [&run.target.schema])?
         } else {
@@ -109,7 +113,11 @@ impl PhysicalExtensionCodec for EngineCodec {
                 let context = PhysicalPlanDecodeContext::new(task, self);
                 let plans = proto.plans.iter();
                 let plans = plans.map(|plan| converter.proto_to_execution_plan(plan, &context));
-                decode_ingest(spec, schema()?, schemas, plans, &observer)?
+                let ingest = decode_ingest(spec, schema()?, schemas, plans, &observer)?;
+                Arc::new(IngestExec { input: inputs.first().cloned(), ..ingest })
+            }
+            NodeSpec::Sessions { mode, layout } => {
+                Arc::new(SessionExec::try_new(mode, layout, inputs.to_vec(), schema()?)?)
             }
             NodeSpec::Sink { sink, first_number } => {
                 let target = sink.target(schema()?, &observer).map_err(to_datafusion)?;
@@ -164,7 +172,7 @@ fn decode_ingest(
     mut schemas: impl Iterator<Item = SchemaRef>,
     mut plans: impl Iterator<Item = Result<Arc<dyn ExecutionPlan>>>,
     observer: &TaskObserver,
-) -> Result<Arc<dyn ExecutionPlan>> {
+) -> Result<IngestExec> {
     let mut plan = || plans.next().unwrap_or_else(|| internal_err!("a cut lost its plan"));
     let mut cuts = Vec::with_capacity(spec.cuts.len());
     for cut in spec.cuts {
@@ -186,7 +194,7 @@ fn decode_ingest(
         partitions: spec.partitions,
         task: spec.task,
     };
-    Ok(Arc::new(IngestExec::new(pass, files, spec.first_number)))
+    Ok(IngestExec::new(pass, files, spec.first_number))
 }
 
 fn proto<'a>(

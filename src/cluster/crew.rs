@@ -106,18 +106,21 @@ impl Crew for Attempting {
         pass: PassPlan,
         files: Vec<InputFile>,
     ) -> Result<SourceReceipt> {
-        let sink = pass.cuts.iter().find_map(|cut| match &cut.output {
-            OutputTarget::Sink(target) => Some(target),
-            OutputTarget::State(_) => None,
-        });
-        let first_number = sink.map(|target| self.reserve(target)).unwrap_or_default();
+        let first_number = self.reserve_for(&pass);
         let plan = Arc::new(IngestExec::new(pass, files, first_number));
         let rows = self.planned(session, gathered(plan), scale_up).await?.run()?;
-        let mut total = SourceReceipt::default();
-        for receipt in collect::<IngestReceipt>(rows).await? {
-            total.add(received(receipt));
-        }
-        Ok(total)
+        total(rows).await
+    }
+
+    async fn feed(
+        &self,
+        session: &SessionState,
+        plan: Arc<dyn ExecutionPlan>,
+        pass: PassPlan,
+    ) -> Result<SourceReceipt> {
+        let first_number = self.reserve_for(&pass);
+        let plan = Arc::new(IngestExec::fed(ungathered(plan), pass, first_number));
+        total(self.spread_or_whole(session, plan).await?).await
     }
 
     async fn write_sink(
@@ -129,20 +132,21 @@ impl Crew for Attempting {
         let first = self.reserve(&target);
         let plan = spread(ungathered(plan), &target.partition_by).map_err(from_datafusion)?;
         let plan: Arc<dyn ExecutionPlan> = Arc::new(SinkExec::new(plan, target, first));
-        let apart = self.planned(session, gathered(Arc::clone(&plan)), scale_up).await?;
-        let rows = match check_remote(&apart.plan) {
-            Ok(()) => {
-                check_shuffled(&apart.plan).map_err(from_datafusion)?;
-                apart.run()?
-            }
-            Err(reason) => {
-                // Something in it cannot be spread: it runs on one worker as in one process.
-                tracing::debug!(%reason, "a close plan runs on one worker");
-                self.planned(session, remote(plan)?, all_to_first).await?.run()?
-            }
-        };
+        let rows = self.spread_or_whole(session, plan).await?;
         let files: Vec<Vec<SinkFile>> = collect(rows).await?;
         Ok(files.into_iter().flatten().collect())
+    }
+
+    async fn write_run(
+        &self,
+        session: &SessionState,
+        plan: Arc<dyn ExecutionPlan>,
+        target: RunTarget,
+    ) -> Result<Vec<Run>> {
+        let plan = Arc::new(RunExec::new(plan, target));
+        let rows = self.planned(session, remote(plan)?, all_to_first).await?.run()?;
+        let runs: Vec<Option<Run>> = collect(rows).await?;
+        Ok(runs.into_iter().flatten().collect())
     }
 
     async fn write_runs(
@@ -160,6 +164,35 @@ impl Crew for Attempting {
 }
 
 impl Attempting {
+    /// Runs the close plan below `plan` in tasks that share its state or, where something in it
+    /// cannot be spread, on one worker as in one process.
+    async fn spread_or_whole(
+        &self,
+        session: &SessionState,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> Result<SendableRecordBatchStream> {
+        let apart = self.planned(session, gathered(Arc::clone(&plan)), scale_up).await?;
+        match check_remote(&apart.plan) {
+            Ok(()) => {
+                check_shuffled(&apart.plan).map_err(from_datafusion)?;
+                apart.run()
+            }
+            Err(reason) => {
+                tracing::debug!(%reason, "a close plan runs on one worker");
+                self.planned(session, remote(plan)?, all_to_first).await?.run()
+            }
+        }
+    }
+
+    /// As [`Attempting::reserve`], for the sinks that a pass writes, if any.
+    fn reserve_for(&self, pass: &PassPlan) -> u32 {
+        let sink = pass.cuts.iter().find_map(|cut| match &cut.output {
+            OutputTarget::Sink(target) => Some(target),
+            OutputTarget::State(_) => None,
+        });
+        sink.map(|target| self.reserve(target)).unwrap_or_default()
+    }
+
     /// The first of as many blocks of file numbers as there can be tasks.
     fn reserve(&self, target: &SinkTarget) -> u32 {
         let tasks = u32::try_from(self.tasks_max()).unwrap_or(u32::MAX);
@@ -255,6 +288,15 @@ fn ungathered(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
         Some(below) if merges && plan.fetch().is_none() => Arc::clone(below),
         _ => plan,
     }
+}
+
+/// What all tasks of a pass gave.
+async fn total(rows: SendableRecordBatchStream) -> Result<SourceReceipt> {
+    let mut total = SourceReceipt::default();
+    for receipt in collect::<IngestReceipt>(rows).await? {
+        total.add(received(receipt));
+    }
+    Ok(total)
 }
 
 fn received(receipt: IngestReceipt) -> SourceReceipt {

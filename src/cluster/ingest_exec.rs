@@ -1,35 +1,39 @@
-//! The leaf of an ingest plan on workers: a pass over a task's files, whose partial aggregates are
-//! merged and written as one run a stage.
+//! A pass on workers: over a task's files, as the leaf of an ingest plan, or over the rows of a
+//! feed's plan. Its partial aggregates are merged and written as one run a stage.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, execute_stream,
 };
+use datafusion_distributed::DistributedTaskContext;
 use futures::TryStreamExt;
 use object_store::ObjectStore;
 use tidegauge_commitlog::Run;
 
 use super::leaf::one_partition;
 use super::receipt::{IngestReceipt, receipt_schema, receipt_stream};
+use super::sink_exec::first_number;
 use super::task::TaskObserver;
 use crate::error::{Error, from_datafusion, to_datafusion};
 use crate::observe::{TaskNode, count};
-use crate::operator::{StateScan, leaf_methods};
+use crate::operator::StateScan;
 use crate::plan::CutTarget;
 use crate::runtime::{Buffered, OutputTarget, PassCut, PassPlan, SourceReceipt};
 use crate::source::InputFile;
 use crate::state::{StatePart, write_run};
 
-/// A pass over `files`, to be run by one task.
+/// A pass over `files`, or over the rows of `input`, to be run by one task.
 #[derive(Debug)]
 pub(super) struct IngestExec {
+    pub(super) input: Option<Arc<dyn ExecutionPlan>>,
     pub(super) pass: PassPlan,
     pub(super) files: Vec<InputFile>,
     /// The number of the first file that it writes into sinks.
@@ -39,13 +43,26 @@ pub(super) struct IngestExec {
 
 impl IngestExec {
     pub(super) fn new(pass: PassPlan, files: Vec<InputFile>, first_number: u32) -> Self {
-        Self { pass, files, first_number, properties: one_partition(receipt_schema()) }
+        let properties = one_partition(receipt_schema());
+        Self { input: None, pass, files, first_number, properties }
     }
 
-    /// The pass with file numbers that all of its sinks share.
-    fn numbered(&self) -> PassPlan {
-        let numbers = Arc::new(AtomicU32::new(self.first_number));
+    /// A pass over the rows of `input`, in as many tasks as it has.
+    pub(super) fn fed(input: Arc<dyn ExecutionPlan>, pass: PassPlan, first_number: u32) -> Self {
+        Self { input: Some(input), ..Self::new(pass, vec![], first_number) }
+    }
+
+    /// The pass with file numbers that all of its sinks share. Tasks that share an input are told
+    /// apart here, those that have files of their own when they are dealt out.
+    fn numbered(&self, task: &Arc<TaskContext>) -> PassPlan {
         let mut pass = self.pass.clone();
+        let mut first = self.first_number;
+        if self.input.is_some() {
+            let at = DistributedTaskContext::from_ctx(task).task_index;
+            first = first_number(first, at);
+            pass.task = format!("{}-{at}", pass.task);
+        }
+        let numbers = Arc::new(AtomicU32::new(first));
         for cut in &mut pass.cuts {
             if let OutputTarget::Sink(target) = &mut cut.output {
                 target.numbers = Arc::clone(&numbers);
@@ -57,7 +74,12 @@ impl IngestExec {
 
 impl DisplayAs for IngestExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "IngestExec: files={} cuts={}", self.files.len(), self.pass.cuts.len())
+        match self.input {
+            Some(_) => write!(f, "IngestExec: feed cuts={}", self.pass.cuts.len()),
+            None => {
+                write!(f, "IngestExec: files={} cuts={}", self.files.len(), self.pass.cuts.len())
+            }
+        }
     }
 }
 
@@ -70,7 +92,29 @@ impl ExecutionPlan for IngestExec {
         &self.properties
     }
 
-    leaf_methods!();
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.input.iter().collect()
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        self.input.iter().map(|_| false).collect()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (pass, files) = (self.pass.clone(), self.files.clone());
+        let same = Self::new(pass, files, self.first_number);
+        Ok(Arc::new(Self { input: children.pop(), ..same }))
+    }
 
     fn execute(
         &self,
@@ -80,12 +124,32 @@ impl ExecutionPlan for IngestExec {
         if partition > 0 {
             return internal_err!("a pass runs in one partition");
         }
-        let (pass, files) = (self.numbered(), self.files.clone());
+        let (pass, files) = (self.numbered(&task), self.files.clone());
         let observer = TaskObserver::of(&task)?;
-        let store = observer.store(&pass.source.scheme).map_err(to_datafusion)?;
+        if let Some(input) = &self.input {
+            let rows = execute_stream(Arc::clone(input), Arc::clone(&task))?;
+            let reading = take(pass, rows, Arc::clone(&task));
+            return Ok(receipt_stream(observer.run(TaskNode::Ingest, task, reading)));
+        }
+        let Some(source) = &pass.source.files else {
+            return internal_err!("a pass has neither files nor rows");
+        };
+        let store = observer.store(&source.scheme).map_err(to_datafusion)?;
         let reading = read(pass, files, store, Arc::clone(&task));
         Ok(receipt_stream(observer.run(TaskNode::Ingest, task, reading)))
     }
+}
+
+/// Takes the rows of a feed, for all cuts of `pass`.
+async fn take(
+    pass: PassPlan,
+    rows: SendableRecordBatchStream,
+    task: Arc<TaskContext>,
+) -> crate::error::Result<IngestReceipt> {
+    let (cuts, name) = (pass.cuts.clone(), pass.task.clone());
+    let receipt = pass.run_rows(rows, Arc::clone(&task)).await?;
+    count([("rows", receipt.rows.rows_in)]);
+    into_runs(receipt, &cuts, &name, &task).await
 }
 
 /// Reads `files` once, for all cuts of `pass`.

@@ -38,7 +38,10 @@ impl DesiredTaskCountHandler for TaskCounts {
         event: DesiredTaskCountEvent<'_>,
     ) -> Option<Result<DesiredTaskCountEventResponse>> {
         let pieces = if let Some(ingest) = event.plan.downcast_ref::<IngestExec>() {
-            ingest.files.len()
+            match ingest.input {
+                Some(_) => TASKS_MIN,
+                None => ingest.files.len(),
+            }
         } else if let Some(scan) = event.plan.downcast_ref::<StateScan>() {
             scan.input().parts.len()
         } else if event.plan.is::<SinkExec>() {
@@ -168,7 +171,7 @@ mod tests {
         let input = StateInput {
             storage: Storage::open("/nowhere").unwrap(),
             parts: vec![],
-            state: StateShape { shape: WindowShape::tumble(1_000, 0).unwrap(), panes: false },
+            state: StateShape::Windows(WindowShape::tumble(1_000, 0).unwrap()),
             view: StateView::Open { through_us: 0 },
         };
         Arc::new(StateScan::new(input, schema, 2))

@@ -12,12 +12,12 @@ use tidegauge_commitlog::{Attempt, Run};
 
 use super::task::TaskObserver;
 use crate::error::{Error, Result};
-use crate::operator::StateInput;
+use crate::operator::{SessionLayout, SessionMode, StateInput};
 use crate::plan::CutTarget;
 use crate::runtime::{OutputTarget, PassSource, RunTarget};
 use crate::sink::SinkTarget;
 use crate::source::InputFile;
-use crate::sql::WindowShape;
+use crate::sql::Windows;
 use crate::state::{StatePart, StateShape, StateView};
 
 /// A node of the engine, without its plans and schemas.
@@ -28,6 +28,7 @@ pub(super) enum NodeSpec {
     Ingest(IngestSpec),
     Sink { sink: SinkSpec, first_number: u32 },
     Run(RunSpec),
+    Sessions { mode: SessionMode, layout: SessionLayout },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,7 +53,7 @@ pub(super) struct IngestSpec {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct CutSpec {
     pub(super) target: CutTarget,
-    pub(super) window: Option<(WindowShape, Option<i64>)>,
+    pub(super) window: Option<(Windows, Option<i64>)>,
     pub(super) output: OutputSpec,
 }
 
@@ -75,6 +76,7 @@ pub(super) struct RunSpec {
     location: String,
     attempt: Attempt,
     stage: String,
+    label: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -156,6 +158,7 @@ impl RunSpec {
             location: target.storage.location().to_owned(),
             attempt: target.attempt.clone(),
             stage: target.stage.clone(),
+            label: target.label.clone(),
         }
     }
 
@@ -165,6 +168,7 @@ impl RunSpec {
             attempt: self.attempt,
             stage: self.stage,
             schema,
+            label: self.label,
         })
     }
 }

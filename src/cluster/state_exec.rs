@@ -84,7 +84,7 @@ impl ExecutionPlan for RunExec {
         let observer = TaskObserver::of(&task)?;
         let writing = async move {
             let batches: Vec<RecordBatch> = rows.try_collect().await.map_err(from_datafusion)?;
-            let path = target.attempt.run_path(&target.stage, &format!("open-{at}"));
+            let path = target.attempt.run_path(&target.stage, &format!("{}-{at}", target.label));
             let run = write_run(&target.storage, path, target.schema, batches).await?;
             count_runs(run.iter());
             Ok(run)

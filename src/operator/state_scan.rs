@@ -75,6 +75,9 @@ impl StateScan {
                     (0..batches.len()).map(move |at| view.apply(&state, batches[at].clone()));
                 futures::stream::iter(seen).boxed()
             }
+            StatePart::File(run) if !view.may_see(&state, run.pane_min_us, run.pane_max_us) => {
+                futures::stream::empty().boxed()
+            }
             StatePart::File(run) => {
                 read_run(self.input.storage.clone(), run.clone(), self.schema(), state, view)
             }

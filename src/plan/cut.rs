@@ -5,45 +5,78 @@
 //! as they arrive; an aggregate over them becomes a stage; above it every operator must stay
 //! inside one window, because the windows of an epoch are all that its close plan sees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DataFusionError, Result, plan_err};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DataFusionError, Result, plan_err};
+use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::utils::{grouping_set_to_exprlist, split_conjunction};
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Distinct, Expr, Join, LogicalPlan, Operator, Union, Window,
+    Aggregate, BinaryExpr, Distinct, Expr, Extension, Join, LogicalPlan, Operator, Union, Window,
 };
-use std::sync::Arc;
 
+use super::feed::{Feed, feed_of};
+use super::input::Input;
 use super::lineage::unaliased;
 use super::nature::{Closed, Nature};
-use super::stage::{Stage, cut_aggregate};
-use crate::sql::{WindowNode, calls_window_function};
+use super::nodes::StageNode;
+use super::rows_stage::cut_rows;
+use super::session_stage::suits_partial_sessions;
+use super::stage::{Grouping, Stage, cut_aggregate};
+use super::stream::Stream;
+use super::window_choice::{check_time, choose_window, window_nodes};
+use super::window_values::replace_window_node;
+use crate::sql::{WindowNode, Windows, calls_window_function, window_key};
 
 /// A query after the cut.
 #[derive(Debug, Clone)]
 pub(super) struct Cut {
-    /// The plan: over the source's rows where there is no stage, else over the stages.
+    /// The plan: over a stream's rows where there is no stage, else over the stages.
     pub(super) plan: LogicalPlan,
     pub(super) nature: Nature,
+    /// All stages below it, those of feeds among them.
     pub(super) stages: Vec<Stage>,
+    /// The feeds below it.
+    pub(super) feeds: Vec<Feed>,
 }
 
 /// Cuts `plan`; `event_times` gives each source's event time column.
 ///
 /// # Errors
 /// A sentence that names the clause that needs unbounded state and shows the bounded form.
-pub(super) fn cut(plan: &LogicalPlan, event_times: &BTreeMap<String, String>) -> Result<Cut> {
-    let mut cutter = Cutter { event_times, stages: Vec::new() };
+pub(super) fn cut(
+    state: &SessionState,
+    plan: &LogicalPlan,
+    event_times: &BTreeMap<String, String>,
+) -> Result<Cut> {
+    let mut cutter = Cutter {
+        state,
+        event_times,
+        made: BTreeMap::new(),
+        stages: BTreeMap::new(),
+        feeds: BTreeMap::new(),
+    };
     let (plan, nature) = cutter.walk(plan)?;
+    let (plan, nature) = cutter.whole(plan, nature)?;
     refuse_leftover_windows(&plan, &nature)?;
-    Ok(Cut { plan, nature, stages: cutter.stages })
+    Ok(Cut {
+        plan,
+        nature,
+        stages: cutter.stages.into_values().collect(),
+        feeds: cutter.feeds.into_values().collect(),
+    })
 }
 
 struct Cutter<'a> {
+    state: &'a SessionState,
     event_times: &'a BTreeMap<String, String>,
-    stages: Vec<Stage>,
+    /// Every stage that was cut, by identity.
+    made: BTreeMap<String, Stage>,
+    /// Those that the plans read, waiting for what they wait for.
+    stages: BTreeMap<String, Stage>,
+    feeds: BTreeMap<String, Feed>,
 }
 
 type Walked = (LogicalPlan, Nature);
@@ -55,7 +88,7 @@ impl Cutter<'_> {
             LogicalPlan::TableScan(scan) => {
                 let source = scan.table_name.table().to_owned();
                 let nature = match self.event_times.contains_key(&source) {
-                    true => Nature::Rows { source },
+                    true => Nature::Rows(Input::Source(source)),
                     false => Nature::Constant,
                 };
                 Ok((plan.clone(), nature))
@@ -84,20 +117,126 @@ impl Cutter<'_> {
             LogicalPlan::Sort(sort) => match (sort.fetch, self.walk(&sort.input)?) {
                 (Some(_), (_, nature)) if nature != Nature::Constant => refuse_limit(),
                 // The rows of a sink have no order, and rows that pass as they arrive get none.
-                (_, (input, nature @ Nature::Rows { .. })) => Ok((input, nature)),
+                (_, (input, nature @ Nature::Rows(_))) => Ok((input, nature)),
                 (_, (input, nature)) => Ok((rebuilt(plan, vec![input])?, nature)),
             },
             LogicalPlan::Join(join) => self.join(plan, join),
             LogicalPlan::Union(union) => self.union(plan, union),
-            LogicalPlan::Extension(extension) if extension.node.as_any().is::<WindowNode>() => {
-                match self.walk(extension.node.inputs()[0])? {
-                    (_, Nature::Closed(_)) => {
-                        plan_err!("a window over the rows of another window is not supported yet")
-                    }
-                    (input, nature) => Ok((rebuilt(plan, vec![input])?, nature)),
+            LogicalPlan::Extension(extension) => {
+                match extension.node.as_any().downcast_ref::<WindowNode>() {
+                    Some(node) => self.window(node),
+                    None => self.pass(plan),
                 }
             }
             _ => self.pass(plan),
+        }
+    }
+
+    /// A window of FROM: over rows of closed windows it makes them the rows of a stream.
+    fn window(&mut self, node: &WindowNode) -> Result<Walked> {
+        let (input, nature) = match self.walk(&node.input)? {
+            (input, Nature::Closed(closed)) => self
+                .feed(input, &closed, Some(&node.time))
+                .map(|(input, stream)| (input, Nature::Rows(stream.input)))?,
+            walked => walked,
+        };
+        let node =
+            WindowNode::try_new(input, node.time.clone(), node.windows, node.partition.clone())?;
+        Ok((LogicalPlan::Extension(Extension { node: Arc::new(node) }), nature))
+    }
+
+    /// The rows of `plan` as a stream.
+    fn feed(
+        &mut self,
+        plan: LogicalPlan,
+        closed: &Closed,
+        time: Option<&Column>,
+    ) -> Result<(LogicalPlan, Stream)> {
+        let (plan, closed) = self.in_step(plan, closed)?;
+        let (feed, scan) = feed_of(self.state, plan, &closed, time)?;
+        let stream =
+            Stream { input: Input::Feed(feed.id.clone()), event_time: feed.event_time.clone() };
+        self.feeds.insert(feed.id.clone(), feed);
+        Ok((scan, stream))
+    }
+
+    /// The stream that rows come from.
+    fn stream(&self, input: &Input) -> Stream {
+        let event_time = match input {
+            Input::Source(name) => self.event_times.get(name).cloned(),
+            Input::Feed(id) => self.feeds.get(id).map(|feed| feed.event_time.clone()),
+        };
+        Stream { input: input.clone(), event_time: event_time.unwrap_or_default() }
+    }
+
+    /// Makes the stages below `plan` wait for each other, so that all close the same windows in
+    /// the same epoch.
+    fn in_step(&mut self, plan: LogicalPlan, closed: &Closed) -> Result<(LogicalPlan, Closed)> {
+        let stages: Vec<Stage> =
+            closed.stages.iter().filter_map(|id| self.made.get(id).cloned()).collect();
+        let clocks: BTreeSet<Input> =
+            stages.iter().flat_map(|stage| stage.clocks.iter().cloned()).collect();
+        let mut renamed = BTreeMap::new();
+        for stage in stages {
+            let waiting = stage.waiting_for(&clocks);
+            renamed.insert(stage.id, waiting.id.clone());
+            self.stages.insert(waiting.id.clone(), waiting);
+        }
+        let plan = plan.transform_up(|plan| {
+            let LogicalPlan::Extension(extension) = &plan else { return Ok(Transformed::no(plan)) };
+            let Some(node) = extension.node.as_any().downcast_ref::<StageNode>() else {
+                return Ok(Transformed::no(plan));
+            };
+            match renamed.get(&node.stage) {
+                Some(stage) if *stage != node.stage => {
+                    let node = StageNode { stage: stage.clone(), schema: node.schema.clone() };
+                    let extension = Extension { node: Arc::new(node) };
+                    Ok(Transformed::yes(LogicalPlan::Extension(extension)))
+                }
+                _ => Ok(Transformed::no(plan)),
+            }
+        })?;
+        let stages = renamed.into_values().collect();
+        Ok((plan.data, Closed { stages, windows: closed.windows.clone() }))
+    }
+
+    /// The top of a query: what no operator above has settled.
+    fn whole(&mut self, plan: LogicalPlan, nature: Nature) -> Result<Walked> {
+        let (plan, nature) = match nature {
+            Nature::Rows(input) => match window_nodes(&plan)?.as_slice() {
+                [] => (plan, Nature::Rows(input)),
+                [node] if node.windows.aligned().is_some() => {
+                    check_time(node, &self.stream(&input))?;
+                    let is_tumble = node.windows.aligned().is_some_and(|shape| shape.is_tumble());
+                    (replace_window_node(plan, !is_tumble)?, Nature::Rows(input))
+                }
+                _ => self.rows_of_windows(&plan, &input)?,
+            },
+            nature => (plan, nature),
+        };
+        match nature {
+            Nature::Closed(closed) => {
+                let (plan, closed) = self.in_step(plan, &closed)?;
+                Ok((plan, Nature::Closed(closed)))
+            }
+            nature => Ok((plan, nature)),
+        }
+    }
+
+    /// Keeps the rows of `plan` until their windows close.
+    fn rows_of_windows(&mut self, plan: &LogicalPlan, input: &Input) -> Result<Walked> {
+        let rows = cut_rows(plan, &self.stream(input))?;
+        self.made.entry(rows.stage.id.clone()).or_insert(rows.stage);
+        Ok((rows.above, Nature::Closed(rows.closed)))
+    }
+
+    /// `walked` as rows of closed windows, where a window of FROM makes it so.
+    fn closed(&mut self, walked: Walked) -> Result<Walked> {
+        match walked {
+            (plan, Nature::Rows(input)) if !window_nodes(&plan)?.is_empty() => {
+                self.rows_of_windows(&plan, &input)
+            }
+            walked => Ok(walked),
         }
     }
 
@@ -131,19 +270,26 @@ impl Cutter<'_> {
         plan: &LogicalPlan,
         check: impl Fn(&Closed) -> Result<Closed>,
     ) -> Result<Walked> {
-        let inputs = plan.inputs().into_iter().map(|input| self.walk(input));
-        let (inputs, natures): (Vec<_>, Vec<_>) =
-            inputs.collect::<Result<Vec<_>>>()?.into_iter().unzip();
-        let nature = match natures.into_iter().next() {
-            Some(Nature::Closed(closed)) => Nature::Closed(check(&closed)?),
-            Some(Nature::Rows { source }) => {
+        let mut inputs = Vec::new();
+        let mut first = Nature::Constant;
+        for (at, input) in plan.inputs().into_iter().enumerate() {
+            let walked = self.walk(input)?;
+            let (input, nature) = self.closed(walked)?;
+            inputs.push(input);
+            if at == 0 {
+                first = nature;
+            }
+        }
+        let nature = match first {
+            Nature::Closed(closed) => Nature::Closed(check(&closed)?),
+            Nature::Rows(input) => {
                 check(&Closed::default())?;
                 return plan_err!(
-                    "this needs all rows of the stream {source} at once; aggregate them by a \
-                     window first"
+                    "this needs all rows of the stream {} at once; aggregate them by a window first",
+                    input.name()
                 );
             }
-            _ => Nature::Constant,
+            Nature::Constant => Nature::Constant,
         };
         Ok((rebuilt(plan, inputs)?, nature))
     }
@@ -151,43 +297,64 @@ impl Cutter<'_> {
     fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Walked> {
         let (input, nature) = self.walk(&aggregate.input)?;
         match nature {
-            Nature::Rows { source } => {
-                let event_time = self.event_times.get(&source).cloned().unwrap_or_default();
-                let over = Aggregate::try_new_with_schema(
-                    Arc::new(input),
-                    aggregate.group_expr.clone(),
-                    aggregate.aggr_expr.clone(),
-                    Arc::clone(&aggregate.schema),
-                )?;
-                let cut = cut_aggregate(&over, &source, &event_time)?;
-                let shape = cut.stage.shape;
-                self.add(cut.stage);
-                let windows =
-                    cut.windows.into_iter().map(|(column, value)| (column, (shape, value)));
-                let closed = Closed { sources: [source].into(), windows: windows.collect() };
-                Ok((cut.above, Nature::Closed(closed)))
-            }
-            Nature::Closed(closed) => {
-                let keys = grouping_set_to_exprlist(&aggregate.group_expr)?;
-                let plan = LogicalPlan::Aggregate(aggregate.clone());
-                if !closed.told_by(&keys.iter().map(|key| (*key).clone()).collect::<Vec<_>>()) {
-                    return plan_err!(
-                        "an aggregate over the rows of closed windows must group by the window, \
-                         else it would never be complete; add window_start to GROUP BY"
-                    );
-                }
-                let nature = Nature::Closed(closed.grouped(&keys, &plan));
-                Ok((rebuilt(&plan, vec![input])?, nature))
-            }
+            Nature::Rows(stream) => self.windowed(&over(aggregate, input)?, &stream),
+            Nature::Closed(closed) => self.of_closed(&over(aggregate, input)?, &closed),
             Nature::Constant => {
                 Ok((rebuilt(&LogicalPlan::Aggregate(aggregate.clone()), vec![input])?, nature))
             }
         }
     }
 
+    /// An aggregate over rows of a stream becomes a stage.
+    fn windowed(&mut self, aggregate: &Aggregate, input: &Input) -> Result<Walked> {
+        let stream = self.stream(input);
+        let grouping = Grouping::of(aggregate)?;
+        let window = choose_window(&aggregate.input, &grouping.exprs, &stream)?;
+        if matches!(window.windows, Windows::Session(_))
+            && !suits_partial_sessions(aggregate, &grouping, &window)?
+        {
+            return match self.rows_of_windows(&aggregate.input, input)? {
+                (rows, Nature::Closed(closed)) => self.of_closed(&over(aggregate, rows)?, &closed),
+                _ => plan_err!("the rows of a session were lost"),
+            };
+        }
+        let cut = cut_aggregate(aggregate, &stream)?;
+        let stages = [cut.stage.id.clone()].into();
+        self.made.entry(cut.stage.id.clone()).or_insert(cut.stage);
+        let closed = Closed { stages, windows: cut.windows.into_iter().collect() };
+        Ok((cut.above, Nature::Closed(closed)))
+    }
+
+    /// An aggregate over rows of closed windows stays inside them, or has a window of its own.
+    fn of_closed(&mut self, aggregate: &Aggregate, closed: &Closed) -> Result<Walked> {
+        let sets = Grouping::of(aggregate)?.each_set();
+        if sets.iter().all(|keys| closed.told_by(keys)) {
+            let keys = grouping_set_to_exprlist(&aggregate.group_expr)?;
+            let plan = LogicalPlan::Aggregate(aggregate.clone());
+            let nature = Nature::Closed(closed.grouped(&keys, &plan));
+            return Ok((plan, nature));
+        }
+        let mut own = None;
+        for key in grouping_set_to_exprlist(&aggregate.group_expr)? {
+            own = own.or(window_key(unaliased(key))?);
+        }
+        let Some(own) = own else {
+            return plan_err!(
+                "an aggregate over the rows of closed windows must group by the window{}, else it \
+                 would never be complete; add {} to GROUP BY",
+                if sets.len() > 1 { " in every grouping set" } else { "" },
+                closed.telling()
+            );
+        };
+        let plan = aggregate.input.as_ref().clone();
+        let (scan, stream) = self.feed(plan, closed, own.time.as_ref())?;
+        self.windowed(&over(aggregate, scan)?, &stream.input)
+    }
+
     fn join(&mut self, plan: &LogicalPlan, join: &Join) -> Result<Walked> {
-        let (left, left_nature) = self.walk(&join.left)?;
-        let (right, right_nature) = self.walk(&join.right)?;
+        let (left, right) = (self.walk(&join.left)?, self.walk(&join.right)?);
+        let (left, left_nature) = self.closed(left)?;
+        let (right, right_nature) = self.closed(right)?;
         let nature = match (left_nature, right_nature) {
             (Nature::Constant, Nature::Constant) => Nature::Constant,
             (Nature::Closed(left), Nature::Closed(right)) => {
@@ -208,7 +375,8 @@ impl Cutter<'_> {
         let mut parts = Vec::with_capacity(union.inputs.len());
         let mut natures = Vec::with_capacity(union.inputs.len());
         for input in &union.inputs {
-            let (input, nature) = self.walk(input)?;
+            let walked = self.walk(input)?;
+            let (input, nature) = self.closed(walked)?;
             if let Nature::Closed(closed) = &nature {
                 parts.push((closed.clone(), input.schema().columns()));
             }
@@ -226,13 +394,6 @@ impl Cutter<'_> {
             );
         };
         Ok((rebuilt(plan, inputs)?, nature))
-    }
-
-    /// Equal stages of several queries are one.
-    fn add(&mut self, stage: Stage) {
-        if !self.stages.iter().any(|known| known.id == stage.id) {
-            self.stages.push(stage);
-        }
     }
 
     fn refuse_streams_in(&mut self, plan: &LogicalPlan) -> Result<Walked> {
@@ -271,6 +432,16 @@ impl Cutter<'_> {
     }
 }
 
+/// `aggregate` over another plan of the same columns.
+fn over(aggregate: &Aggregate, input: LogicalPlan) -> Result<Aggregate> {
+    Aggregate::try_new_with_schema(
+        Arc::new(input),
+        aggregate.group_expr.clone(),
+        aggregate.aggr_expr.clone(),
+        Arc::clone(&aggregate.schema),
+    )
+}
+
 fn refuse_limit<T>() -> Result<T> {
     plan_err!(
         "LIMIT over a stream never knows its rows; number them inside the window: \
@@ -286,7 +457,8 @@ fn over_one_window(window: &Window, closed: &Closed) -> Result<()> {
         if !closed.told_by(&params.partition_by) {
             return plan_err!(
                 "{fun}() OVER (...) over a stream needs the window in PARTITION BY, else it \
-                 would need all rows at once; write OVER (PARTITION BY window_start ...)"
+                 would need all rows at once; write OVER (PARTITION BY {} ...)",
+                closed.telling()
             );
         }
     }
@@ -309,7 +481,7 @@ fn rebuilt(plan: &LogicalPlan, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan> 
     plan.with_new_exprs(plan.expressions(), inputs)
 }
 
-/// `tumble()` and `hop()` give a window in GROUP BY; anything else that is left of them has none.
+/// `tumble()`, `hop()` and `session()` give a window in GROUP BY; anything else that is left of them has none.
 fn refuse_leftover_windows(plan: &LogicalPlan, nature: &Nature) -> Result<()> {
     let mut leftover = false;
     let mut volatile = false;
@@ -322,7 +494,7 @@ fn refuse_leftover_windows(plan: &LogicalPlan, nature: &Nature) -> Result<()> {
     })?;
     if leftover {
         return plan_err!(
-            "tumble() and hop() stand in GROUP BY only, of an aggregate over a stream"
+            "tumble(), hop() and session() stand in GROUP BY only, of an aggregate over a stream"
         );
     }
     if volatile {

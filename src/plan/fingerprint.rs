@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::job_plan::{JobPlan, SourceTable};
 
 /// The version of the state's own layout.
-const STATE_FORMAT: &str = "1";
+const STATE_FORMAT: &str = "2";
 
 /// The parts of a job by name, each with a hash or a version.
 pub fn fingerprint(plan: &JobPlan, sources: &[SourceTable]) -> BTreeMap<String, String> {

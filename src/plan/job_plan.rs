@@ -1,6 +1,6 @@
 //! A job's statements to its stages and queries, with every problem found on the way.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
@@ -8,10 +8,16 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
+use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
+use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
 use super::cut::cut;
+use super::feed::Feed;
+use super::input::Input;
 use super::nature::Nature;
 use super::query::{Prepared, Query, arrow_schema, sink_projection};
 use super::stage::Stage;
@@ -38,11 +44,24 @@ pub struct SinkTable {
     pub partition_by: Vec<String>,
 }
 
+/// A stage or a feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unit {
+    /// The stage of this identity.
+    Stage(String),
+    /// The feed of this identity.
+    Feed(String),
+}
+
 /// What a job runs.
 #[derive(Debug, Clone, Default)]
 pub struct JobPlan {
     /// The stages by identity.
     pub stages: BTreeMap<String, Stage>,
+    /// What stages emit for other stages, by identity.
+    pub feeds: BTreeMap<String, Feed>,
+    /// Stages and feeds, each after all that it waits for.
+    pub order: Vec<Unit>,
     /// The INSERTs in the order of the text.
     pub queries: Vec<Query>,
     /// The ingest plan of each stage, by identity.
@@ -65,6 +84,30 @@ impl JobPlan {
             planner.statement(statement).await;
         }
         planner.finish()
+    }
+
+    /// The sources that hold back `stage`, through whatever feeds.
+    pub fn sources_of(&self, stage: &Stage) -> BTreeSet<&str> {
+        let mut sources = BTreeSet::new();
+        let mut clocks: Vec<&Input> = self.clocks_of(stage);
+        while let Some(clock) = clocks.pop() {
+            match clock {
+                Input::Source(name) => {
+                    sources.insert(name.as_str());
+                }
+                Input::Feed(id) => {
+                    let stages = self.feeds.get(id).into_iter().flat_map(|feed| &feed.stages);
+                    let stages = stages.filter_map(|id| self.stages.get(id));
+                    clocks.extend(stages.flat_map(|stage| self.clocks_of(stage)));
+                }
+            }
+        }
+        sources
+    }
+
+    fn clocks_of(&self, stage: &Stage) -> Vec<&Input> {
+        let known = self.stages.get(&stage.id);
+        known.into_iter().flat_map(|stage| &stage.clocks).collect()
     }
 
     /// The sources that at least one query reads.
@@ -141,21 +184,31 @@ impl<'a> Planner<'a> {
             self.state.config_options(),
             |_, _| {},
         )?;
-        let cut = cut(&analyzed, &self.event_times)?;
-        let sources: Vec<String> = match &cut.nature {
+        let analyzed = flattened(self.state, analyzed)?;
+        let cut = cut(self.state, &analyzed, &self.event_times)?;
+        let stages: BTreeSet<String> = match &cut.nature {
             Nature::Constant => {
                 return datafusion::common::plan_err!("the query reads no source");
             }
-            Nature::Rows { source } => vec![source.clone()],
-            Nature::Closed(closed) => closed.sources.iter().cloned().collect(),
+            Nature::Rows(_) => BTreeSet::new(),
+            Nature::Closed(closed) => closed.stages.clone(),
         };
+        let input = match &cut.nature {
+            Nature::Rows(input) => Some(input.clone()),
+            _ => None,
+        };
+        let clocks = cut.stages.iter().flat_map(|stage| stage.clocks.iter()).chain(&input);
+        let sources: BTreeSet<String> =
+            clocks.filter_map(|clock| clock.source().map(str::to_owned)).collect();
         let plan = sink_projection(cut.plan)?;
         let schema = arrow_schema(&plan);
         check_partitions(sink, &schema)?;
-        let stages: Vec<String> = cut.stages.iter().map(|stage| stage.id.clone()).collect();
         let logic = plan.display_indent().to_string();
         let prepared = Prepared::new(self.state, plan)?;
         self.check_same_schema(&sink.name, &schema)?;
+        for feed in cut.feeds {
+            self.plan.feeds.entry(feed.id.clone()).or_insert(feed);
+        }
         for stage in cut.stages {
             let ingest = Prepared::new(self.state, stage.ingest_plan())?;
             self.plan.ingest.entry(stage.id.clone()).or_insert(ingest);
@@ -164,8 +217,9 @@ impl<'a> Planner<'a> {
         self.plan.queries.push(Query {
             sink: sink.name.clone(),
             line: statement.line,
-            sources,
-            stages,
+            sources: sources.into_iter().collect(),
+            stages: stages.into_iter().collect(),
+            input,
             schema,
             logic,
             prepared,
@@ -213,7 +267,46 @@ impl<'a> Planner<'a> {
                 });
             }
         }
+        self.plan.order = ordered(&self.plan);
         if self.problems.is_empty() { Ok(self.plan) } else { Err(self.problems) }
+    }
+}
+
+/// The rules that turn subqueries and comma joins into joins, before the plan is cut: a join inside
+/// a window is what they mean.
+fn flattened(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
+        Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(ScalarSubqueryToJoin::new()),
+        Arc::new(EliminateCrossJoin::new()),
+    ];
+    Optimizer::with_rules(rules).optimize(plan, state, |_, _| {})
+}
+
+/// Stages and feeds, each after all that it waits for.
+fn ordered(plan: &JobPlan) -> Vec<Unit> {
+    let mut order: Vec<Unit> = Vec::new();
+    let (mut stages, mut feeds) = (BTreeSet::new(), BTreeSet::new());
+    loop {
+        let before = order.len();
+        for (id, stage) in &plan.stages {
+            let is_ready = stage.clocks.iter().all(|clock| match clock {
+                Input::Source(_) => true,
+                Input::Feed(feed) => feeds.contains(feed),
+            });
+            if is_ready && stages.insert(id.clone()) {
+                order.push(Unit::Stage(id.clone()));
+            }
+        }
+        for (id, feed) in &plan.feeds {
+            if feed.stages.is_subset(&stages) && feeds.insert(id.clone()) {
+                order.push(Unit::Feed(id.clone()));
+            }
+        }
+        // A feed reads stages that were cut before it, so nothing waits for itself.
+        if order.len() == before {
+            return order;
+        }
     }
 }
 

@@ -66,6 +66,30 @@ pub(super) fn origin(plan: &LogicalPlan, column: &Column) -> Origin {
     }
 }
 
+/// The column of the window's input that `column` of `plan` is, through projections and aliases.
+pub(super) fn column_at_window(plan: &LogicalPlan, column: &Column) -> Option<Column> {
+    match plan {
+        LogicalPlan::Projection(projection) => {
+            let at = projection.schema.maybe_index_of_column(column)?;
+            match unaliased(&projection.expr[at]) {
+                Expr::Column(inner) => column_at_window(&projection.input, inner),
+                _ => None,
+            }
+        }
+        LogicalPlan::SubqueryAlias(alias) => {
+            let at = alias.schema.maybe_index_of_column(column)?;
+            let inner = Column::from(alias.input.schema().qualified_field(at));
+            column_at_window(&alias.input, &inner)
+        }
+        LogicalPlan::Extension(extension) => {
+            let window: &WindowNode = extension.node.as_any().downcast_ref()?;
+            let at = window.input.schema().maybe_index_of_column(column)?;
+            Some(Column::from(window.input.schema().qualified_field(at)))
+        }
+        _ => None,
+    }
+}
+
 fn window_origin(window: &WindowNode, column: &Column) -> Origin {
     match window.input.schema().maybe_index_of_column(column) {
         Some(_) => origin(&window.input, column),

@@ -2,7 +2,10 @@
 //! source and the close plan of each query. It plans; it does no I/O.
 
 mod cut;
+mod feed;
 mod fingerprint;
+mod identity;
+mod input;
 mod job_plan;
 mod lineage;
 mod nature;
@@ -10,13 +13,18 @@ mod nodes;
 mod output;
 mod physical;
 mod query;
+mod rows_stage;
+mod session_stage;
 mod stage;
+mod stream;
 mod template;
 mod window_choice;
 mod window_values;
 
+pub use feed::Feed;
 pub use fingerprint::{differences, fingerprint};
-pub use job_plan::{JobPlan, SinkTable, SourceTable};
+pub use input::Input;
+pub use job_plan::{JobPlan, SinkTable, SourceTable, Unit};
 pub use physical::{CutInput, CutTarget, IngestCut};
 pub use query::{Query, utc_type};
-pub use stage::Stage;
+pub use stage::{SessionKeys, Stage};

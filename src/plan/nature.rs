@@ -6,19 +6,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use datafusion::common::{Column, Result, plan_err};
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, Projection, SubqueryAlias};
 
+use super::input::Input;
 use super::lineage::unaliased;
-use crate::sql::{WindowShape, WindowValue};
+use crate::sql::{WindowValue, Windows};
 
 /// The rows of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Nature {
-    /// Rows that no source feeds.
+    /// Rows that no stream feeds.
     Constant,
-    /// Rows of one source as they arrive.
-    Rows {
-        /// The source.
-        source: String,
-    },
+    /// Rows of one stream as they arrive.
+    Rows(Input),
     /// Rows of closed windows.
     Closed(Closed),
 }
@@ -26,25 +24,57 @@ pub(super) enum Nature {
 /// Rows of closed windows, and the columns that tell the window.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Closed {
-    pub(super) sources: BTreeSet<String>,
-    pub(super) windows: HashMap<Column, (WindowShape, WindowValue)>,
+    /// The stages that emit them.
+    pub(super) stages: BTreeSet<String>,
+    pub(super) windows: HashMap<Column, Told>,
+}
+
+/// What a column says of the window of its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) windows: Windows,
+    pub(crate) value: WindowValue,
+}
+
+impl Told {
+    /// Whether the value alone tells which window it is, and so when it closes.
+    fn is_enough(&self) -> bool {
+        self.windows.is_told_by_start() || self.value != WindowValue::Start
+    }
 }
 
 impl Closed {
-    /// Whether one of `exprs` is a column that tells the window.
+    /// Whether `exprs` tell the window: one of them is its end, or its start where that is enough.
     pub(super) fn told_by(&self, exprs: &[Expr]) -> bool {
-        exprs.iter().any(|expr| self.told(expr).is_some())
+        exprs.iter().filter_map(|expr| self.told(expr)).any(|told| told.is_enough())
     }
 
-    fn told(&self, expr: &Expr) -> Option<(WindowShape, WindowValue)> {
+    /// How to tell the window, for a refusal.
+    pub(super) fn telling(&self) -> &'static str {
+        match self.windows.values().all(Told::is_enough) {
+            true => "window_start",
+            false => "window_start, window_end",
+        }
+    }
+
+    /// What `expr` says of the window.
+    pub(super) fn told(&self, expr: &Expr) -> Option<Told> {
         match unaliased(expr) {
             Expr::Column(column) => self.windows.get(column).copied(),
             // A field of a window's struct: w.start or w.end.
             Expr::ScalarFunction(call) if call.func.name() == "get_field" => {
-                match call.args.first().map(unaliased) {
-                    Some(Expr::Column(column)) => self.windows.get(column).copied(),
-                    _ => None,
-                }
+                let told = match call.args.first().map(unaliased) {
+                    Some(Expr::Column(column)) => *self.windows.get(column)?,
+                    _ => return None,
+                };
+                let value = match call.args.get(1).map(unaliased) {
+                    Some(Expr::Literal(name, _)) => match name.try_as_str().flatten()? {
+                        "start" => WindowValue::Start,
+                        _ => WindowValue::End,
+                    },
+                    _ => return None,
+                };
+                Some(Told { value, ..told })
             }
             _ => None,
         }
@@ -53,55 +83,40 @@ impl Closed {
     /// The same rows under the columns of a projection.
     pub(super) fn projected(&self, projection: &Projection) -> Self {
         let columns = projection.schema.columns();
-        let windows = projection
-            .expr
-            .iter()
-            .zip(columns)
-            .filter_map(|(expr, column)| Some((column, self.told(expr)?)))
-            .collect();
-        Self { sources: self.sources.clone(), windows }
+        let exprs = projection.expr.iter();
+        self.with(columns.into_iter().zip(exprs.map(|expr| self.told(expr))))
     }
 
     /// The same rows under an alias.
     pub(super) fn aliased(&self, alias: &SubqueryAlias) -> Self {
-        let inner = alias.input.schema().columns();
-        let windows = alias
-            .schema
-            .columns()
-            .into_iter()
-            .zip(inner)
-            .filter_map(|(outer, inner)| Some((outer, *self.windows.get(&inner)?)))
-            .collect();
-        Self { sources: self.sources.clone(), windows }
+        let inner = alias.input.schema().columns().into_iter();
+        let told = inner.map(|inner| self.windows.get(&inner).copied());
+        self.with(alias.schema.columns().into_iter().zip(told))
     }
 
     /// The rows of an aggregate over these, whose keys are `exprs`, in the columns of `plan`.
     pub(super) fn grouped(&self, exprs: &[&Expr], plan: &LogicalPlan) -> Self {
-        let windows = plan
-            .schema()
-            .columns()
-            .into_iter()
-            .zip(exprs)
-            .filter_map(|(column, expr)| Some((column, self.told(expr)?)))
-            .collect();
-        Self { sources: self.sources.clone(), windows }
+        let told = exprs.iter().map(|expr| self.told(expr));
+        self.with(plan.schema().columns().into_iter().zip(told))
     }
 
     /// The columns that `plan`, which keeps its input's columns, still has.
     pub(super) fn kept(&self, plan: &LogicalPlan) -> Self {
-        let columns: BTreeSet<Column> = plan.schema().columns().into_iter().collect();
-        let windows = self
-            .windows
-            .iter()
-            .filter(|(column, _)| columns.contains(column))
-            .map(|(column, told)| (column.clone(), *told))
-            .collect();
-        Self { sources: self.sources.clone(), windows }
+        let columns = plan.schema().columns().into_iter();
+        self.with(columns.map(|column| {
+            let told = self.windows.get(&column).copied();
+            (column, told)
+        }))
     }
 
-    /// The rows of both sides of a union, whose columns are `columns`.
+    fn with(&self, columns: impl Iterator<Item = (Column, Option<Told>)>) -> Self {
+        let windows = columns.filter_map(|(column, told)| Some((column, told?))).collect();
+        Self { stages: self.stages.clone(), windows }
+    }
+
+    /// The rows of all parts of a union, whose columns are `columns`.
     pub(super) fn union(parts: &[(Self, Vec<Column>)], columns: &[Column]) -> Self {
-        let mut windows: BTreeMap<usize, (WindowShape, WindowValue)> = BTreeMap::new();
+        let mut windows: BTreeMap<usize, Told> = BTreeMap::new();
         if let Some((first, names)) = parts.first() {
             for (position, name) in names.iter().enumerate() {
                 if let Some(told) = first.windows.get(name) {
@@ -118,8 +133,8 @@ impl Closed {
             .into_iter()
             .filter_map(|(position, told)| Some((columns.get(position)?.clone(), told)))
             .collect();
-        let sources = parts.iter().flat_map(|(part, _)| part.sources.iter().cloned()).collect();
-        Self { sources, windows }
+        let stages = parts.iter().flat_map(|(part, _)| part.stages.iter().cloned()).collect();
+        Self { stages, windows }
     }
 
     /// The rows of a join with `right` on pairs of expressions.
@@ -127,29 +142,28 @@ impl Closed {
     /// # Errors
     /// When no pair is one window on both sides, so that the sides close at different times.
     pub(super) fn joined(&self, right: &Self, on: &[(Expr, Expr)], kind: JoinType) -> Result<Self> {
-        let same_window = on.iter().any(|(a, b)| {
-            let (a, b) = (self.told(a), right.told(b));
-            a.is_some() && a == b
-        });
-        if !same_window || self.sources != right.sources {
+        let pairs = || on.iter().filter_map(|(a, b)| Some((self.told(a)?, right.told(b)?)));
+        if !pairs().any(|(a, b)| a == b && a.is_enough()) {
+            if pairs().any(|(a, b)| a == b) {
+                return plan_err!(
+                    "a join of such windows needs their end, too, for several begin at the same \
+                     time; write ON a.window_start = b.window_start AND a.window_end = b.window_end"
+                );
+            }
             return plan_err!(
-                "a join of windowed views needs the same window of the same source on both \
-                 sides; write ON a.window_start = b.window_start AND ..."
+                "a join of windowed views needs the same window on both sides; write ON \
+                 a.window_start = b.window_start AND ..."
             );
         }
+        use JoinType::{Inner, Left, LeftAnti, LeftSemi, Right, RightAnti, RightSemi};
         let mut windows = HashMap::new();
-        if matches!(
-            kind,
-            JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti
-        ) {
+        if matches!(kind, Inner | Left | LeftSemi | LeftAnti) {
             windows.extend(self.windows.clone());
         }
-        if matches!(
-            kind,
-            JoinType::Inner | JoinType::Right | JoinType::RightSemi | JoinType::RightAnti
-        ) {
+        if matches!(kind, Inner | Right | RightSemi | RightAnti) {
             windows.extend(right.windows.clone());
         }
-        Ok(Self { sources: self.sources.clone(), windows })
+        let stages = self.stages.union(&right.stages).cloned().collect();
+        Ok(Self { stages, windows })
     }
 }

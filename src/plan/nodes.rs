@@ -29,6 +29,8 @@ pub(crate) struct PartialNode {
     pub(crate) input: LogicalPlan,
     pub(crate) keys: Keys,
     pub(crate) aggregates: Vec<Expr>,
+    /// The gap of sessions, where it aggregates pieces of them.
+    pub(crate) gap_us: Option<i64>,
     /// The schema of the partial states.
     pub(crate) schema: DFSchemaRef,
 }
@@ -79,7 +81,7 @@ impl UserDefinedLogicalNodeCore for PartialNode {
         }
         let aggregates = exprs.split_off(self.keys.exprs.len());
         let keys = Keys { exprs, sets: self.keys.sets.clone() };
-        Ok(Self { input, keys, aggregates, schema: self.schema.clone() })
+        Ok(Self { input, keys, aggregates, gap_us: self.gap_us, schema: self.schema.clone() })
     }
 }
 

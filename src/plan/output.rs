@@ -6,9 +6,9 @@ use datafusion::logical_expr::{
     Aggregate, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, col, lit,
 };
 
-use super::template::{PANE, aggregate_name, key_name};
-use super::window_values::{typed, window_value};
-use crate::sql::{WindowShape, WindowValue};
+use super::template::{aggregate_name, key_name};
+use super::window_values::{Bounds, typed, window_value};
+use crate::sql::WindowValue;
 
 /// Where one of the aggregate's keys comes from.
 #[derive(Debug, Clone, Copy)]
@@ -24,14 +24,14 @@ pub(super) fn output_projection(
     leaf: LogicalPlan,
     aggregate: &Aggregate,
     keys: &[OutputKey],
-    shape: &WindowShape,
+    bounds: &Bounds,
 ) -> Result<LogicalPlan> {
     let fields: Vec<_> = aggregate.schema.iter().collect();
     let has_grouping_id = fields.len() > keys.len() + aggregate.aggr_expr.len();
     let mut values: Vec<Expr> = keys
         .iter()
         .map(|key| match key {
-            OutputKey::Window(value) => window_value(col(PANE), *value, shape),
+            OutputKey::Window(value) => window_value(bounds, *value),
             OutputKey::Key(position) => col(key_name(*position)),
         })
         .collect();

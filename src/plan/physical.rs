@@ -21,12 +21,18 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, Phy
 
 use serde::{Deserialize, Serialize};
 
+use super::feed::Feed;
+use super::input::Input;
 use super::job_plan::JobPlan;
 use super::nodes::{PartialNode, StageNode};
-use super::query::Query;
+use super::query::{Prepared, Query};
 use super::stage::Stage;
 use super::template::Template;
-use crate::operator::{ChunkQueue, ChunkScan, StateInput, StateScan};
+use crate::operator::{
+    ChunkQueue, ChunkScan, SessionExec, SessionLayout, SessionMode, StateInput, StateScan,
+};
+use crate::sql::Windows;
+use crate::state::StateView;
 
 /// The ingest plan of one cut.
 #[derive(Debug, Clone)]
@@ -60,13 +66,13 @@ pub struct CutInput {
 }
 
 impl JobPlan {
-    /// The ingest plans of all cuts of `source`; `state` holds the epoch's clock.
+    /// The ingest plans of all cuts of `input`; `state` holds the epoch's clock.
     ///
     /// # Errors
     /// When DataFusion cannot plan a query, which `check` would have found.
-    pub async fn ingest_cuts(&self, state: &SessionState, source: &str) -> Result<Vec<IngestCut>> {
+    pub async fn ingest_cuts(&self, state: &SessionState, input: &Input) -> Result<Vec<IngestCut>> {
         let mut cuts = Vec::new();
-        for stage in self.stages.values().filter(|stage| stage.source == source) {
+        for stage in self.stages.values().filter(|stage| stage.input == *input) {
             let Some(prepared) = self.ingest.get(&stage.id) else {
                 return internal_err!("the stage {} has no ingest plan", stage.id);
             };
@@ -74,7 +80,7 @@ impl JobPlan {
             cuts.push(ingest_cut(state, target, &prepared.at(state)?).await?);
         }
         for (at, query) in self.queries.iter().enumerate() {
-            if query.is_stateless() && query.sources.iter().any(|name| name == source) {
+            if query.input.as_ref() == Some(input) {
                 let plan = query.prepared.at(state)?;
                 cuts.push(ingest_cut(state, CutTarget::Query(at), &plan).await?);
             }
@@ -92,14 +98,36 @@ impl JobPlan {
         query: &Query,
         inputs: HashMap<String, StateInput>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.over_state(state, &query.prepared, inputs).await
+    }
+
+    /// The close plan of `feed` over the state of its stages, by their identity.
+    ///
+    /// # Errors
+    /// When DataFusion cannot plan it, which `check` would have found.
+    pub async fn feed_plan(
+        &self,
+        state: &SessionState,
+        feed: &Feed,
+        inputs: HashMap<String, StateInput>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.over_state(state, &feed.prepared, inputs).await
+    }
+
+    async fn over_state(
+        &self,
+        state: &SessionState,
+        prepared: &Prepared,
+        inputs: HashMap<String, StateInput>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut stages = HashMap::new();
         for (id, input) in inputs {
             match self.stages.get(&id) {
-                Some(stage) => stages.insert(id, (stage.template.clone(), input)),
+                Some(stage) => stages.insert(id, (stage.clone(), input)),
                 None => return internal_err!("the job has no stage {id}"),
             };
         }
-        physical(state, stages, &query.prepared.at(state)?).await
+        physical(state, stages, &prepared.at(state)?).await
     }
 }
 
@@ -113,9 +141,70 @@ impl Stage {
         input: StateInput,
         partitions: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let scan = StateScan::new(input, self.template.state_schema()?, partitions);
-        let one = Arc::new(CoalescePartitionsExec::new(Arc::new(scan)));
-        self.template.reduce(one)
+        let scan = self.scan(input, partitions)?;
+        let one: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(scan));
+        let Some(layout) = self.session_layout() else { return self.template.reduce(one) };
+        let schema = one.schema();
+        let merged = SessionExec::try_new(SessionMode::Merge, layout, vec![one], schema)?;
+        self.template.reduce(Arc::new(merged))
+    }
+
+    /// The plan that gives the pieces of sessions that `input` sees closing and that go on; none
+    /// where windows are not sessions.
+    ///
+    /// # Errors
+    /// When the aggregate cannot be built, which is a defect.
+    pub fn carry_plan(
+        &self,
+        input: StateInput,
+        partitions: usize,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let (Some(layout), StateView::Closing { through_us, .. }) =
+            (self.session_layout(), input.view)
+        else {
+            return Ok(None);
+        };
+        let open = StateInput { view: StateView::Open { through_us }, ..input.clone() };
+        let inputs = [input, open].map(|input| -> Result<Arc<dyn ExecutionPlan>> {
+            Ok(Arc::new(CoalescePartitionsExec::new(self.scan(input, partitions)?)))
+        });
+        let inputs = inputs.into_iter().collect::<Result<Vec<_>>>()?;
+        let mode = SessionMode::Carry { through_us };
+        let schema = self.template.state_schema()?;
+        let carried = SessionExec::try_new(mode, layout, inputs, schema)?;
+        self.template.reduce(Arc::new(carried)).map(Some)
+    }
+
+    /// The plan from state to final rows.
+    fn last_plan(&self, input: StateInput, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
+        let (Some(layout), StateView::Closing { through_us, .. }) =
+            (self.session_layout(), input.view)
+        else {
+            return self.template.last(self.scan(input, partitions)?);
+        };
+        let open = StateInput { view: StateView::Open { through_us }, ..input.clone() };
+        let inputs = vec![self.scan(input, partitions)?, self.scan(open, partitions)?];
+        let schema = self.template.session_schema(&layout.grouped)?;
+        let mode = SessionMode::Close { through_us };
+        let grouped = layout.grouped.clone();
+        let closed = SessionExec::try_new(mode, layout, inputs, schema)?;
+        self.template.last_of_sessions(&grouped, Arc::new(closed))
+    }
+
+    fn scan(&self, input: StateInput, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(StateScan::new(input, self.template.state_schema()?, partitions)))
+    }
+
+    fn session_layout(&self) -> Option<SessionLayout> {
+        let (Windows::Session(shape), Some(keys)) = (self.windows, &self.sessions) else {
+            return None;
+        };
+        Some(SessionLayout {
+            gap_us: shape.gap_us(),
+            keys: self.template.keys(),
+            partition: keys.partition,
+            grouped: keys.grouped.clone(),
+        })
     }
 
     /// The schema of the state.
@@ -164,7 +253,7 @@ fn chunk_scan(plan: &Arc<dyn ExecutionPlan>) -> Option<&ChunkScan> {
     node.downcast_ref().or_else(|| plan.children().into_iter().find_map(chunk_scan))
 }
 
-type StageInputs = HashMap<String, (Template, StateInput)>;
+type StageInputs = HashMap<String, (Stage, StateInput)>;
 
 async fn physical(
     state: &SessionState,
@@ -196,17 +285,20 @@ impl ExtensionPlanner for NodePlanner {
             let [input] = physical_inputs else {
                 return internal_err!("a partial aggregate has one input");
             };
-            let template =
-                Template::new(&partial.keys, &partial.aggregates, partial.input.schema())?;
+            let template = Template::new(
+                &partial.keys,
+                &partial.aggregates,
+                partial.gap_us,
+                partial.input.schema(),
+            )?;
             return template.partial(Arc::clone(input)).map(Some);
         }
         if let Some(stage) = node.as_any().downcast_ref::<StageNode>() {
-            let Some((template, input)) = self.stages.get(&stage.stage) else {
+            let Some((stage, input)) = self.stages.get(&stage.stage) else {
                 return internal_err!("the stage {} has no state to read", stage.stage);
             };
             let partitions = session.config().target_partitions();
-            let scan = StateScan::new(input.clone(), template.state_schema()?, partitions);
-            return template.last(Arc::new(scan)).map(Some);
+            return stage.last_plan(input.clone(), partitions).map(Some);
         }
         Ok(None)
     }

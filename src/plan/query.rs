@@ -7,6 +7,8 @@ use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility, cast};
 use std::sync::Arc;
 
+use super::input::Input;
+
 /// A logical plan, optimised once where nothing in it depends on the epoch's clock.
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
@@ -40,6 +42,8 @@ pub struct Query {
     pub sources: Vec<String>,
     /// The stages that it reads; none where rows pass as they arrive.
     pub stages: Vec<String>,
+    /// The stream whose rows pass as they arrive, where it has no stage.
+    pub input: Option<Input>,
     /// The columns that it writes, those of the partition among them.
     pub schema: SchemaRef,
     /// What a change of the query changes.

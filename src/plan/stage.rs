@@ -1,4 +1,4 @@
-//! A stage: a windowed aggregate over a source, cut out of a query.
+//! A stage: a windowed aggregate over a stream, cut out of a query.
 //!
 //! ```text
 //!   query:   sink <- having, scores <- Aggregate <- filter, projection <- source
@@ -7,8 +7,9 @@
 //! ```
 //!
 //! This file decides how a stage's state is keyed and what its rows look like above; `cut.rs`
-//! decides where stages are.
+//! decides where stages are, `session_stage.rs` and `rows_stage.rs` make those of their kind.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::{Column, DFSchema, DFSchemaRef, Result};
@@ -16,37 +17,124 @@ use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{
     Aggregate, Expr, Extension, GroupingSet, LogicalPlan, LogicalPlanBuilder, col,
 };
-use sha2::{Digest, Sha256};
 
+use super::identity::identity;
+use super::input::Input;
+use super::nature::Told;
 use super::nodes::{Keys, PartialNode, StageNode};
 use super::output::{OutputKey, output_projection};
-use super::template::Template;
+use super::stream::Stream;
+use super::template::{PANE, Template};
 use super::window_choice::{StageWindow, choose_window};
-use super::window_values::{expand_windows, replace_window_node, window_value};
-use crate::sql::{WindowShape, WindowValue, pane_start_expr};
+use super::window_values::{
+    Bounds, EXPANDED, expand_windows, mark_from, replace_window_node, window_value,
+};
+use crate::sql::{WindowShape, WindowValue, Windows, pane_start_expr};
+use crate::state::StateShape;
 
-/// A windowed aggregate over one source.
+/// A windowed aggregate over one stream.
 #[derive(Debug, Clone)]
 pub struct Stage {
     /// Its identity: a hash of everything that its state depends on.
     pub id: String,
-    /// The source that feeds it.
-    pub source: String,
+    /// The stream that feeds it.
+    pub input: Input,
+    /// The column of the stream that is its event time.
+    pub event_time: String,
     /// Its windows.
-    pub shape: WindowShape,
+    pub windows: Windows,
     /// Whether its state is kept by pane, to be put together when a window closes, instead of by
     /// window.
     pub panes: bool,
+    /// The streams whose watermarks it waits for: its own, and those of the stages that a query
+    /// puts together with it.
+    pub clocks: BTreeSet<Input>,
     /// What the identity is a hash of.
     pub logic: String,
+    /// How sessions are keyed, where its windows are sessions.
+    pub sessions: Option<SessionKeys>,
     pub(crate) partial: PartialNode,
     pub(crate) template: Template,
 }
 
+/// The keys of a stage of sessions: after the first key come those that have sessions of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionKeys {
+    /// How many they are.
+    pub partition: usize,
+    /// The keys that the aggregate groups by, by their position in the state.
+    pub grouped: Vec<usize>,
+}
+
+/// What a stage is made of.
+pub(super) struct StageParts {
+    pub(super) windows: Windows,
+    pub(super) panes: bool,
+    pub(super) sessions: Option<SessionKeys>,
+    pub(super) input: LogicalPlan,
+    pub(super) keys: Keys,
+    pub(super) aggregates: Vec<Expr>,
+}
+
 impl Stage {
-    /// The plan from its source's rows to partial aggregates.
+    /// The stage of `parts` over `stream`.
+    pub(super) fn new(stream: &Stream, parts: StageParts) -> Result<Self> {
+        let StageParts { windows, panes, sessions, input, keys, aggregates } = parts;
+        let input = narrowed(input, &keys, &aggregates)?;
+        let gap_us = match windows {
+            Windows::Session(shape) => Some(shape.gap_us()),
+            Windows::Aligned(_) => None,
+        };
+        let template = Template::new(&keys, &aggregates, gap_us, input.schema())?;
+        let schema = schema_of(&template.state_schema()?)?;
+        let partial = PartialNode { input, keys, aggregates, gap_us, schema };
+        let logic = logic_text(&partial, &windows, panes, sessions.as_ref());
+        Ok(Self {
+            id: identity(&logic),
+            input: stream.input.clone(),
+            event_time: stream.event_time.clone(),
+            windows,
+            panes,
+            clocks: [stream.input.clone()].into(),
+            logic,
+            sessions,
+            partial,
+            template,
+        })
+    }
+
+    /// The same stage, waiting for `clocks`: with others than its own it has a state of its own.
+    pub(super) fn waiting_for(&self, clocks: &BTreeSet<Input>) -> Self {
+        if self.clocks == *clocks {
+            return self.clone();
+        }
+        let names: Vec<&str> = clocks.iter().map(Input::name).collect();
+        let logic = format!("{}\nwaits for {}", self.logic, names.join(", "));
+        Self { id: identity(&logic), clocks: clocks.clone(), logic, ..self.clone() }
+    }
+
+    /// How the rows of its state stand for windows.
+    pub fn state_shape(&self) -> StateShape {
+        match self.windows {
+            Windows::Aligned(shape) if self.panes => StateShape::Panes(shape),
+            Windows::Aligned(shape) => StateShape::Windows(shape),
+            Windows::Session(shape) => StateShape::Sessions(shape),
+        }
+    }
+
+    /// The plan from its stream's rows to partial aggregates.
     pub(super) fn ingest_plan(&self) -> LogicalPlan {
         LogicalPlan::Extension(Extension { node: Arc::new(self.partial.clone()) })
+    }
+
+    /// The leaf of a close plan that stands for its final rows.
+    pub(super) fn leaf(&self) -> Result<LogicalPlan> {
+        let schema = match &self.sessions {
+            Some(keys) => self.template.final_session_schema(&keys.grouped)?,
+            None => self.template.final_schema()?,
+        };
+        let node = StageNode { stage: self.id.clone(), schema: schema_of(&schema)? };
+        Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
     }
 }
 
@@ -56,66 +144,65 @@ pub(super) struct CutAggregate {
     /// The close plan up to the aggregate's output, with the aggregate's schema.
     pub(super) above: LogicalPlan,
     /// The output columns that tell the window.
-    pub(super) windows: Vec<(Column, WindowValue)>,
+    pub(super) windows: Vec<(Column, Told)>,
 }
 
-/// Cuts `aggregate`, whose input are rows of `source` with event time `time`.
+/// Cuts `aggregate`, whose input are rows of `stream`.
 ///
 /// # Errors
 /// When its keys hold no window, or one that is not of the event time.
-pub(super) fn cut_aggregate(
-    aggregate: &Aggregate,
-    source: &str,
-    event_time: &str,
-) -> Result<CutAggregate> {
+pub(super) fn cut_aggregate(aggregate: &Aggregate, stream: &Stream) -> Result<CutAggregate> {
     let grouping = Grouping::of(aggregate)?;
-    let window = choose_window(&aggregate.input, &grouping.exprs, source, event_time)?;
+    let window = choose_window(&aggregate.input, &grouping.exprs, stream)?;
     grouping.check_sets(&window)?;
-    let panes = window.shape.suits_panes()
+    let (stage, outputs, bounds) = match window.windows {
+        Windows::Aligned(shape) => aligned_stage(aggregate, &grouping, &window, &shape, stream)?,
+        Windows::Session(_) => {
+            super::session_stage::session_stage(aggregate, &grouping, &window, stream)?
+        }
+    };
+    let above = output_projection(stage.leaf()?, aggregate, &outputs, &bounds)?;
+    let windows = window.keys.iter().map(|(position, value)| {
+        let column = Column::from(aggregate.schema.qualified_field(*position));
+        (column, Told { windows: window.windows, value: *value })
+    });
+    Ok(CutAggregate { stage, above, windows: windows.collect() })
+}
+
+pub(super) type StageAndOutput = (Stage, Vec<OutputKey>, Bounds);
+
+fn aligned_stage(
+    aggregate: &Aggregate,
+    grouping: &Grouping,
+    window: &StageWindow,
+    shape: &WindowShape,
+    stream: &Stream,
+) -> Result<StageAndOutput> {
+    let panes = shape.suits_panes()
         && grouping.sets.is_none()
         && window.only_in_keys(&aggregate.input, &aggregate.aggr_expr);
-    let (input, start) = windowed_input(&aggregate.input, &window, panes)?;
-    let (keys, outputs) = stage_keys(&grouping, &window, &start)?;
-    let input = narrowed(input, &keys, &aggregate.aggr_expr)?;
-    let template = Template::new(&keys, &aggregate.aggr_expr, input.schema())?;
-    let partial = PartialNode {
+    let (input, mark) = windowed_input(&aggregate.input, window, shape, panes)?;
+    let (keys, outputs) = stage_keys(grouping, window, &mark, shape)?;
+    let parts = StageParts {
+        windows: window.windows,
+        panes,
+        sessions: None,
         input,
         keys,
         aggregates: aggregate.aggr_expr.clone(),
-        schema: schema_of(&template.state_schema()?)?,
     };
-    let logic = logic_text(&partial, &window.shape, panes);
-    let stage = Stage {
-        id: identity(&logic),
-        source: source.to_owned(),
-        shape: window.shape,
-        panes,
-        logic,
-        partial,
-        template,
-    };
-    let node =
-        StageNode { stage: stage.id.clone(), schema: schema_of(&stage.template.final_schema()?)? };
-    let leaf = LogicalPlan::Extension(Extension { node: Arc::new(node) });
-    let above = output_projection(leaf, aggregate, &outputs, &window.shape)?;
-    let windows = window
-        .keys
-        .iter()
-        .map(|(position, value)| {
-            (Column::from(aggregate.schema.qualified_field(*position)), *value)
-        })
-        .collect();
-    Ok(CutAggregate { stage, above, windows })
+    Ok((Stage::new(stream, parts)?, outputs, Bounds::of_mark(col(PANE), shape)))
 }
 
 /// The grouping expressions of an aggregate and, with GROUPING SETS, which are in which set.
-struct Grouping {
-    exprs: Vec<Expr>,
-    sets: Option<Vec<Vec<bool>>>,
+pub(super) struct Grouping {
+    pub(super) exprs: Vec<Expr>,
+    /// For each set, whether each expression is NULL in it.
+    pub(super) sets: Option<Vec<Vec<bool>>>,
 }
 
 impl Grouping {
-    fn of(aggregate: &Aggregate) -> Result<Self> {
+    pub(super) fn of(aggregate: &Aggregate) -> Result<Self> {
         let exprs: Vec<Expr> =
             grouping_set_to_exprlist(&aggregate.group_expr)?.into_iter().cloned().collect();
         let sets = match aggregate.group_expr.as_slice() {
@@ -129,6 +216,16 @@ impl Grouping {
             _ => None,
         };
         Ok(Self { exprs, sets })
+    }
+
+    /// The expressions of each set; one set without GROUPING SETS.
+    pub(super) fn each_set(&self) -> Vec<Vec<Expr>> {
+        let Some(sets) = &self.sets else { return vec![self.exprs.clone()] };
+        let members = |nulls: &Vec<bool>| {
+            let pairs = self.exprs.iter().zip(nulls);
+            pairs.filter(|(_, null)| !**null).map(|(expr, _)| expr.clone()).collect()
+        };
+        sets.iter().map(members).collect()
     }
 
     fn check_sets(&self, window: &StageWindow) -> Result<()> {
@@ -146,28 +243,24 @@ impl Grouping {
     }
 }
 
-/// The aggregate's input with its window made explicit, and the expression over it that gives
-/// the start of the pane or window.
+/// The aggregate's input with its window made explicit, and the expression over it that gives the
+/// start of the pane or the mark of the window.
 fn windowed_input(
     input: &LogicalPlan,
     window: &StageWindow,
+    shape: &WindowShape,
     panes: bool,
 ) -> Result<(LogicalPlan, Expr)> {
-    let expand = !panes && !window.shape.is_tumble();
+    let expand = !panes && !shape.is_tumble();
     match &window.time {
         // A grouping expression over the event time.
-        Some(time) if expand => {
-            let expanded = expand_windows(input.clone(), time, &window.shape)?;
-            Ok((expanded, col(super::window_values::EXPANDED)))
-        }
-        Some(time) => {
-            Ok((input.clone(), pane_start_expr(Expr::Column(time.clone()), &window.shape)))
-        }
+        Some(time) if expand => Ok((expand_windows(input.clone(), time, shape)?, col(EXPANDED))),
+        Some(time) => Ok((input.clone(), pane_start_expr(Expr::Column(time.clone()), shape))),
         // A window of FROM: its columns are made where it stood.
         None => {
             let replaced = replace_window_node(input.clone(), expand)?;
             let (column, value) = &window.first_column;
-            Ok((replaced, super::window_values::start_from(column, *value, &window.shape)))
+            Ok((replaced, mark_from(column, *value, shape)))
         }
     }
 }
@@ -176,9 +269,10 @@ fn windowed_input(
 fn stage_keys(
     grouping: &Grouping,
     window: &StageWindow,
-    start: &Expr,
+    mark: &Expr,
+    shape: &WindowShape,
 ) -> Result<(Keys, Vec<OutputKey>)> {
-    let mut exprs = vec![start.clone()];
+    let mut exprs = vec![mark.clone()];
     let mut outputs = Vec::with_capacity(grouping.exprs.len());
     for (position, expr) in grouping.exprs.iter().enumerate() {
         let value = window.keys.iter().find(|(key, _)| *key == position).map(|(_, value)| *value);
@@ -186,7 +280,7 @@ fn stage_keys(
             (Some(value), None) => outputs.push(OutputKey::Window(value)),
             (Some(value), Some(_)) => {
                 outputs.push(OutputKey::Key(exprs.len()));
-                exprs.push(window_value(start.clone(), value, &window.shape));
+                exprs.push(window_value(&Bounds::of_mark(mark.clone(), shape), value));
             }
             (None, _) => {
                 outputs.push(OutputKey::Key(exprs.len()));
@@ -221,7 +315,12 @@ fn schema_of(schema: &datafusion::arrow::datatypes::SchemaRef) -> Result<DFSchem
     Ok(Arc::new(DFSchema::try_from(Arc::clone(schema))?))
 }
 
-fn logic_text(partial: &PartialNode, shape: &WindowShape, panes: bool) -> String {
+fn logic_text(
+    partial: &PartialNode,
+    windows: &Windows,
+    panes: bool,
+    sessions: Option<&SessionKeys>,
+) -> String {
     let plan = LogicalPlan::Extension(Extension { node: Arc::new(partial.clone()) });
     let state = partial.schema.as_arrow();
     let fields: Vec<String> = state
@@ -229,10 +328,6 @@ fn logic_text(partial: &PartialNode, shape: &WindowShape, panes: bool) -> String
         .iter()
         .map(|field| format!("{} {}", field.name(), field.data_type()))
         .collect();
-    format!("{shape:?} panes={panes}\n{}\n{}", plan.display_indent(), fields.join(", "))
-}
-
-fn identity(logic: &str) -> String {
-    let digest = Sha256::digest(logic.as_bytes());
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    let sessions = sessions.map(|keys| format!(" {keys:?}")).unwrap_or_default();
+    format!("{windows:?} panes={panes}{sessions}\n{}\n{}", plan.display_indent(), fields.join(", "))
 }

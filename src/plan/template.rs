@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{IntervalMonthDayNano, Schema, SchemaRef};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Expr, Operator};
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
-use datafusion::physical_expr::expressions::{Column, lit};
+use datafusion::physical_expr::expressions::{Column, binary, lit};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
@@ -20,9 +20,13 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 
 use super::nodes::Keys;
+use crate::state::{SESSION_FIRST, SESSION_LAST};
 
 /// The name of the first key of every stage: the start of the pane.
 pub(crate) const PANE: &str = "__pane";
+
+/// The name of the column that holds the end of a session, beside its start in [`PANE`].
+pub(crate) const SESSION_END: &str = "__end";
 
 /// The name of the key at `position` among a stage's keys.
 pub(crate) fn key_name(position: usize) -> String {
@@ -31,6 +35,10 @@ pub(crate) fn key_name(position: usize) -> String {
         _ => format!("__k{}", position - 1),
     }
 }
+
+/// The last aggregates of a stage of sessions: the times of a piece's first and last row, of a
+/// column each in the state.
+pub(crate) const SESSION_AGGREGATES: usize = 2;
 
 /// The name of the aggregate at `position`.
 pub(crate) fn aggregate_name(position: usize) -> String {
@@ -44,14 +52,20 @@ pub(crate) struct Template {
     aggregates: Vec<Arc<AggregateFunctionExpr>>,
     filters: Vec<Option<Arc<dyn PhysicalExpr>>>,
     input_schema: SchemaRef,
+    gap_us: Option<i64>,
 }
 
 impl Template {
-    /// Lowers keys and aggregates over rows of `input`.
+    /// Lowers keys and aggregates over rows of `input`; with a gap, of pieces of sessions.
     ///
     /// # Errors
     /// When an expression has no physical form.
-    pub(crate) fn new(keys: &Keys, aggregates: &[Expr], input: &DFSchema) -> Result<Self> {
+    pub(crate) fn new(
+        keys: &Keys,
+        aggregates: &[Expr],
+        gap_us: Option<i64>,
+        input: &DFSchema,
+    ) -> Result<Self> {
         let props = ExecutionProps::new();
         let context = PhysicalPlanningContext::default();
         let groups = physical_groups(keys, input, &props, &context)?;
@@ -67,7 +81,7 @@ impl Template {
             filters.push(one.filter);
         }
         let input_schema = Arc::clone(input.inner());
-        let mut template = Self { groups, aggregates: lowered, filters, input_schema };
+        let mut template = Self { groups, aggregates: lowered, filters, input_schema, gap_us };
         // Building the node may turn an aggregate around (FIRST_VALUE for LAST_VALUE); the later
         // modes must merge what the first one makes.
         let empty = Arc::new(EmptyExec::new(Arc::clone(&template.input_schema)));
@@ -92,6 +106,54 @@ impl Template {
         Ok(Arc::new(self.exec(AggregateMode::FinalPartitioned, groups, input)?))
     }
 
+    /// The rows of closed sessions, by session and the keys at `grouped`, to final values. The
+    /// input is that of [`Template::session_schema`], partitioned by session and keys.
+    pub(crate) fn last_of_sessions(
+        &self,
+        grouped: &[usize],
+        input: Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = input.schema();
+        let keys = schema.fields().iter().take(2 + grouped.len()).enumerate();
+        let keys = keys.map(|(at, field)| {
+            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), at));
+            (column, field.name().clone())
+        });
+        let groups = PhysicalGroupBy::new_single(keys.collect());
+        let own = self.aggregates.len() - SESSION_AGGREGATES;
+        Ok(Arc::new(AggregateExec::try_new(
+            AggregateMode::FinalPartitioned,
+            groups,
+            self.aggregates[..own].to_vec(),
+            self.filters[..own].to_vec(),
+            input,
+            Arc::clone(&self.input_schema),
+        )?))
+    }
+
+    /// The columns of closed sessions: start, end, the keys at `grouped`, and the states of all
+    /// aggregates but the two that bound a session.
+    pub(crate) fn session_schema(&self, grouped: &[usize]) -> Result<SchemaRef> {
+        let state = self.state_schema()?;
+        let keys = self.groups.num_group_exprs();
+        let states = state.fields().len() - SESSION_AGGREGATES;
+        let start = state.field(0).clone();
+        let end = start.clone().with_name(SESSION_END);
+        let kept = grouped.iter().copied().chain(keys..states).map(|at| state.field(at).clone());
+        Ok(Arc::new(Schema::new([start, end].into_iter().chain(kept).collect::<Vec<_>>())))
+    }
+
+    /// The schema of the final values of sessions.
+    pub(crate) fn final_session_schema(&self, grouped: &[usize]) -> Result<SchemaRef> {
+        let input = Arc::new(EmptyExec::new(self.session_schema(grouped)?));
+        Ok(self.last_of_sessions(grouped, input)?.schema())
+    }
+
+    /// The number of keys, the pane among them.
+    pub(crate) fn keys(&self) -> usize {
+        self.groups.num_group_exprs()
+    }
+
     /// The schema of the partial states.
     pub(crate) fn state_schema(&self) -> Result<SchemaRef> {
         let input = Arc::new(EmptyExec::new(Arc::clone(&self.input_schema)));
@@ -104,14 +166,26 @@ impl Template {
         let keys = self.groups.num_group_exprs().max(self.groups.as_final().expr().len());
         let schema = states.schema();
         let columns = schema.fields().iter().enumerate().map(|(at, field)| {
+            let bounds = self.gap_us.map(|_| schema.fields().len() - SESSION_AGGREGATES);
             let name = match at {
                 key if key < keys => field.name().clone(),
+                first if bounds == Some(first) => SESSION_FIRST.to_owned(),
+                last if bounds.is_some_and(|first| last > first) => SESSION_LAST.to_owned(),
                 state => format!("__s{}", state - keys),
             };
             let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), at));
             (column, name)
         });
-        let columns: Vec<(Arc<dyn PhysicalExpr>, String)> = columns.collect();
+        let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> = columns.collect();
+        if let (Some(gap_us), Some((last, field))) =
+            (self.gap_us, schema.fields().iter().enumerate().next_back())
+        {
+            // The first column of a piece says when it closes.
+            let last = Arc::new(Column::new(field.name(), last));
+            let gap = IntervalMonthDayNano::new(0, 0, gap_us.saturating_mul(1_000));
+            let gap = lit(ScalarValue::IntervalMonthDayNano(Some(gap)));
+            columns[0].0 = binary(last, Operator::Plus, gap, &schema)?;
+        }
         Ok(Arc::new(ProjectionExec::try_new(columns, Arc::new(states))?))
     }
 

@@ -16,7 +16,7 @@ use datafusion::common::cast::as_boolean_array;
 use datafusion::physical_expr::PhysicalExpr;
 use tidegauge_commitlog::{SourceRows, StageRows};
 
-use crate::sql::WindowShape;
+use crate::sql::Windows;
 
 /// The rows that no query may see.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,7 @@ pub(super) struct CutRule {
     /// The positions of the columns that the cut reads among the decoded ones.
     pub(super) columns: Vec<usize>,
     /// For a windowed stage: its windows, and the watermark up to which they are closed.
-    pub(super) window: Option<(WindowShape, Option<i64>)>,
+    pub(super) window: Option<(Windows, Option<i64>)>,
 }
 
 /// A decoded batch after the guard.
@@ -101,8 +101,8 @@ impl CutRule {
         let wanted_count = wanted.count(rows);
         let times = time_of(batch, time_column);
         let (used, late) = match &self.window {
-            Some((shape, watermark_us)) if !all_on_time(shape, *watermark_us, guarded) => {
-                on_time(shape, *watermark_us, times, &wanted)
+            Some((windows, watermark_us)) if !all_on_time(windows, *watermark_us, guarded) => {
+                on_time(windows, watermark_us.unwrap_or(i64::MIN), times, &wanted)
             }
             _ => (wanted, Mask::None),
         };
@@ -146,28 +146,39 @@ impl CutRule {
 
 /// Whether no row of the batch can be late or lie between windows: the last window of a time
 /// never ends before that of an earlier time.
-fn all_on_time(shape: &WindowShape, watermark_us: Option<i64>, guarded: &Guarded) -> bool {
+fn all_on_time(windows: &Windows, watermark_us: Option<i64>, guarded: &Guarded) -> bool {
     let Some((first_us, _)) = guarded.time_us else { return true };
-    if shape.slide_us() > shape.size_us() {
-        return false;
-    }
-    match (shape.last_end(first_us), watermark_us) {
-        (Some(end_us), Some(watermark_us)) => end_us > watermark_us,
-        _ => true,
+    let is_gapless = match windows {
+        Windows::Aligned(shape) => shape.slide_us() <= shape.size_us(),
+        Windows::Session(_) => true,
+    };
+    is_gapless && watermark_us.is_none_or(|watermark_us| !is_late(windows, first_us, watermark_us))
+}
+
+/// Whether every window that would hold a row of this time is closed.
+fn is_late(windows: &Windows, time_us: i64, watermark_us: i64) -> bool {
+    match windows {
+        Windows::Aligned(shape) => shape.last_end(time_us).is_some_and(|end| end <= watermark_us),
+        Windows::Session(_) => time_us < watermark_us,
     }
 }
 
 fn on_time(
-    shape: &WindowShape,
-    watermark_us: Option<i64>,
+    windows: &Windows,
+    watermark_us: i64,
     times: &TimestampMicrosecondArray,
     wanted: &Mask,
 ) -> (Mask, Mask) {
-    let closed_us = watermark_us.unwrap_or(i64::MIN);
+    let in_window = |time_us: i64| match windows {
+        Windows::Aligned(shape) => shape.last_end(time_us).is_some(),
+        Windows::Session(_) => true,
+    };
     let judged = |late: bool| {
         BooleanBuffer::collect_bool(times.len(), |row| {
+            let time_us = times.value(row);
             wanted.holds(row)
-                && shape.last_end(times.value(row)).is_some_and(|end| (end <= closed_us) == late)
+                && in_window(time_us)
+                && is_late(windows, time_us, watermark_us) == late
         })
     };
     (Mask::Some(judged(false)), Mask::Some(judged(true)))
@@ -229,6 +240,7 @@ pub(super) fn source_rows(guarded: &Guarded, taken: &[Taken]) -> SourceRows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::WindowShape;
     use datafusion::arrow::datatypes::{Field, Schema};
 
     fn batch(times: Vec<Option<i64>>) -> RecordBatch {
@@ -239,7 +251,8 @@ mod tests {
 
     fn minute_rule(watermark_us: i64) -> CutRule {
         let shape = WindowShape::tumble(60_000_000, 0).unwrap();
-        CutRule { filter: None, columns: vec![0], window: Some((shape, Some(watermark_us))) }
+        let window = Some((Windows::Aligned(shape), Some(watermark_us)));
+        CutRule { filter: None, columns: vec![0], window }
     }
 
     #[test]

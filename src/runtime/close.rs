@@ -1,7 +1,7 @@
 //! Step 4 of an epoch: the close plans of the queries whose windows are complete, and the run of
 //! what stays open.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -10,23 +10,53 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_pa
 use futures::TryStreamExt;
 use tidegauge_commitlog::SinkFile;
 
+use super::clocks::Clocks;
 use super::compile::CompiledJob;
-use super::ingest::{IngestContext, run_target};
+use super::ingest::{IngestContext, pass_cuts, run_target};
+use super::pass::{PassPlan, PassSource, SourceReceipt};
 use super::stage_work::{Piece, StageWork};
+use super::state_buffer::RunTarget;
 use crate::error::{Error, Result, from_datafusion};
 use crate::observe::{Step, count_files, count_runs, in_span};
-use crate::plan::Query;
+use crate::operator::StateInput;
+use crate::plan::{Feed, Input, Query, Stage, Unit};
 use crate::sink::{SinkTarget, spread, write_streams};
 use crate::state::{StateView, start_range, write_run};
 
-/// Runs the close plans of all queries of which a window closes.
+/// Advances the stages in their order, feeds those that are fed by others, and runs the close
+/// plans of all queries of which a window closes.
 pub(super) async fn close(
     job: &CompiledJob,
-    stages: &BTreeMap<String, StageWork>,
+    stages: &mut BTreeMap<String, StageWork>,
+    mut clocks: Clocks,
     context: &IngestContext,
 ) -> Result<Vec<SinkFile>> {
-    let session = context.session(job);
     let mut files = Vec::new();
+    let mut advanced = BTreeSet::new();
+    for unit in &job.plan.order {
+        match unit {
+            Unit::Stage(id) => {
+                let Some(stage) = job.plan.stages.get(id) else { continue };
+                if advanced.insert(&stage.clocks) {
+                    clocks.advance(&stage.clocks, stages);
+                }
+            }
+            Unit::Feed(id) => {
+                let Some(feed) = job.plan.feeds.get(id) else { continue };
+                let clock = clocks.of_feed(feed, stages);
+                let span = Step::Close.span_of("feed", id);
+                let receipt = in_span(span, run_feed(job, feed, stages, context)).await?;
+                for (id, receipt) in receipt.stages {
+                    if let Some(stage) = stages.get_mut(&id) {
+                        stage.add(receipt);
+                    }
+                }
+                files.extend(receipt.files);
+                clocks.set(Input::Feed(id.clone()), clock);
+            }
+        }
+    }
+    let session = context.session(job);
     for query in job.plan.queries.iter().filter(|query| !query.is_stateless()) {
         let works: Vec<&StageWork> = query.stages.iter().filter_map(|id| stages.get(id)).collect();
         if works.iter().all(|work| work.closing().is_none()) {
@@ -39,6 +69,72 @@ pub(super) async fn close(
     Ok(files)
 }
 
+/// What the plan of a query or of a feed reads of its stages. A stage without a closing window
+/// gives no rows.
+fn closing_inputs(works: &[&StageWork], context: &IngestContext) -> HashMap<String, StateInput> {
+    let nothing = StateView::Closing { after_us: i64::MIN, through_us: i64::MIN };
+    let input = |work: &&StageWork| {
+        let view = work.closing().unwrap_or(nothing);
+        (work.id.clone(), work.input(&context.state, view))
+    };
+    works.iter().map(input).collect()
+}
+
+/// Runs the close plan of a feed and hands its rows to the stages and queries above.
+async fn run_feed(
+    job: &CompiledJob,
+    feed: &Feed,
+    stages: &BTreeMap<String, StageWork>,
+    context: &IngestContext,
+) -> Result<SourceReceipt> {
+    let works: Vec<&StageWork> = feed.stages.iter().filter_map(|id| stages.get(id)).collect();
+    if works.iter().all(|work| work.closing().is_none()) {
+        return Ok(SourceReceipt::default());
+    }
+    let session = context.session(job);
+    let inputs = closing_inputs(&works, context);
+    let plan = job.plan.feed_plan(&session, feed, inputs).await.map_err(from_datafusion)?;
+    // Its rows come in one stream: they are few beside those of sources.
+    let mut one = session.clone();
+    one.config_mut().options_mut().execution.target_partitions = 1;
+    let pass = PassPlan {
+        source: PassSource {
+            files: None,
+            time_column: feed.time_column(),
+            future_max_us: i64::MAX,
+        },
+        schema: Arc::clone(&feed.schema),
+        cuts: pass_cuts(job, &one, &Input::Feed(feed.id.clone()), context).await?,
+        partitions: 1,
+        task: feed.id.clone(),
+    };
+    let receipt = match &context.crew {
+        Some(crew) => crew.feed(&session, plan, pass).await?,
+        None => {
+            let task = session.task_ctx();
+            let rows = execute_stream(plan, Arc::clone(&task)).map_err(from_datafusion)?;
+            pass.run_rows(rows, task).await?
+        }
+    };
+    check_fed(feed, &receipt)?;
+    count_files(&receipt.files);
+    Ok(receipt)
+}
+
+/// Each stage accounts for every row of its feed.
+fn check_fed(feed: &Feed, receipt: &SourceReceipt) -> Result<()> {
+    for (id, stage) in &receipt.stages {
+        let rows = &stage.rows;
+        if rows.used + rows.filtered + rows.late != receipt.rows.rows_in {
+            return Err(Error::bug(format!(
+                "the stage {id} accounts for other rows than its feed {}: {rows:?} of {}",
+                feed.id, receipt.rows.rows_in
+            )));
+        }
+    }
+    Ok(())
+}
+
 async fn close_query(
     job: &CompiledJob,
     query: &Query,
@@ -46,15 +142,7 @@ async fn close_query(
     session: &SessionState,
     context: &IngestContext,
 ) -> Result<Vec<SinkFile>> {
-    // A stage of the query without a closing window gives no rows.
-    let nothing = StateView::Closing { after_us: i64::MIN, through_us: i64::MIN };
-    let inputs: HashMap<_, _> = works
-        .iter()
-        .map(|work| {
-            let view = work.closing().unwrap_or(nothing);
-            (work.id.clone(), work.input(&context.state, view))
-        })
-        .collect();
+    let inputs = closing_inputs(works, context);
     let plan = job.plan.close_plan(session, query, inputs).await.map_err(from_datafusion)?;
     let target = job.sink_target(query, context)?;
     let files = match &context.crew {
@@ -101,6 +189,34 @@ pub(super) async fn keep_all_open(
     Ok(written)
 }
 
+/// Takes the closing pieces of sessions that go on over into what is open.
+async fn carry(
+    job: &CompiledJob,
+    stage: &Stage,
+    work: &mut StageWork,
+    context: &IngestContext,
+) -> Result<()> {
+    let Some(view) = work.closing() else { return Ok(()) };
+    let session = context.session(job);
+    let partitions = session.config().target_partitions();
+    let input = work.input(&context.state, view);
+    let Some(plan) = stage.carry_plan(input, partitions).map_err(from_datafusion)? else {
+        return Ok(());
+    };
+    match &context.crew {
+        Some(crew) => {
+            let target = RunTarget { label: "carried".to_owned(), ..run_target(stage, context)? };
+            work.add_runs(crew.write_run(&session, plan, target).await?);
+        }
+        None => {
+            let rows = execute_stream(plan, session.task_ctx()).map_err(from_datafusion)?;
+            let rows: Vec<RecordBatch> = rows.try_collect().await.map_err(from_datafusion)?;
+            work.add_rows(rows);
+        }
+    }
+    Ok(())
+}
+
 /// Writes what stays open of a stage, merged to one row a key.
 async fn keep_open(
     job: &CompiledJob,
@@ -108,13 +224,14 @@ async fn keep_open(
     runs_max: usize,
     context: &IngestContext,
 ) -> Result<Option<WrittenRun>> {
+    let Some(stage) = job.plan.stages.get(&work.id) else {
+        return Err(Error::bug(format!("there is no stage {}", work.id)));
+    };
+    carry(job, stage, work, context).await?;
     let pieces: Vec<Piece> = work.settle(runs_max);
     if pieces.is_empty() {
         return Ok(None);
     }
-    let Some(stage) = job.plan.stages.get(&work.id) else {
-        return Err(Error::bug(format!("there is no stage {}", work.id)));
-    };
     work.pieces = pieces;
     let session = context.session(job);
     let input = work.input(&context.state, work.open_view());

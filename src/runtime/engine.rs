@@ -12,6 +12,7 @@ use tidegauge_commitlog::{
 };
 use tokio::sync::watch;
 
+use super::clocks::{Clocks, StreamClock};
 use super::close::{WrittenRun, close, keep_all_open};
 use super::compile::{CompiledJob, SourceRuntime};
 use super::ingest::{IngestContext, ingest};
@@ -25,7 +26,7 @@ use super::watermark::{advanced, micros};
 use super::work::Work;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observe::{self, Gauges, count_epoch, in_span};
-use crate::plan::differences;
+use crate::plan::{Input, differences};
 use crate::state::RunCache;
 
 /// How a job is opened.
@@ -183,14 +184,13 @@ impl Engine {
             metrics.timed(observe::Step::Ingest, self.ingest_all(work, &context)).await?;
         timings.lap("ingest");
         let mut stages = self.stage_works(&mut receipts);
-        let sources =
-            metrics.step_now(observe::Step::Advance, || self.advance(work, &receipts, &mut stages));
+        let (sources, clocks) =
+            metrics.step_now(observe::Step::Advance, || self.advance(work, &receipts, &stages));
         check_accounting(&sources, &stages)?;
         let mut files: Vec<SinkFile> =
             receipts.into_values().flat_map(|receipt| receipt.files).collect();
-        files.extend(
-            metrics.timed(observe::Step::Close, close(&self.job, &stages, &context)).await?,
-        );
+        let closing = close(&self.job, &mut stages, clocks, &context);
+        files.extend(metrics.timed(observe::Step::Close, closing).await?);
         timings.lap("close");
         let written = metrics
             .step(observe::Step::State, keep_all_open(&self.job, &mut stages, &context))
@@ -262,9 +262,10 @@ impl Engine {
         let cached = |path: &str| self.cache.get(path);
         let mut works = BTreeMap::new();
         for (id, stage) in &self.job.plan.stages {
-            let receipt = receipts
-                .get_mut(&stage.source)
-                .and_then(|receipt| receipt.stages.remove(id))
+            let receipt = stage
+                .input
+                .source()
+                .and_then(|source| receipts.get_mut(source)?.stages.remove(id))
                 .unwrap_or_default();
             let work = StageWork::new(stage, state.stages.get(id), receipt, &cached);
             works.insert(id.clone(), work);
@@ -272,14 +273,15 @@ impl Engine {
         works
     }
 
-    /// Step 3: the watermark of each source from its rows, and of each stage from its source.
+    /// Step 3: the watermark of each source, from its rows.
     fn advance(
         &self,
         work: &Work,
         receipts: &BTreeMap<String, SourceReceipt>,
-        stages: &mut BTreeMap<String, StageWork>,
-    ) -> BTreeMap<String, SourceChange> {
+        stages: &BTreeMap<String, StageWork>,
+    ) -> (BTreeMap<String, SourceChange>, Clocks) {
         let mut changes = BTreeMap::new();
+        let mut clocks = Clocks::default();
         for source in &self.sources {
             let name = &source.table.name;
             let before = self.state().sources.get(name);
@@ -287,19 +289,13 @@ impl Engine {
             let time_max_us = before
                 .and_then(|state| state.max_event_time_us)
                 .max(receipt.and_then(|receipt| receipt.time_max_us));
-            let mut watermark_us = advanced(
+            let watermark_us = advanced(
                 before.and_then(|state| state.watermark_us),
                 time_max_us,
                 micros(source.spec.event_time.delay),
             );
             let is_still = work.is_still(name);
-            if is_still {
-                let open = stages.values().filter(|stage| stage.source == *name);
-                watermark_us = watermark_us.max(open.filter_map(StageWork::last_open_end_us).max());
-            }
-            for stage in stages.values_mut().filter(|stage| stage.source == *name) {
-                stage.advance(watermark_us);
-            }
+            clocks.set(Input::Source(name.clone()), StreamClock { watermark_us, is_still });
             changes.insert(
                 name.clone(),
                 SourceChange {
@@ -311,7 +307,21 @@ impl Engine {
                 },
             );
         }
-        changes
+        for source in &self.sources {
+            let input = Input::Source(source.table.name.clone());
+            let Some(change) = changes.get_mut(input.name()) else { continue };
+            // Where nothing holds its stages back, they close all that is open.
+            let fed = stages
+                .values()
+                .filter(|stage| stage.input == input && clocks.all_still(&stage.clocks));
+            let last_open_us = fed.filter_map(StageWork::last_open_end_us).max();
+            change.watermark_us = change.watermark_us.max(last_open_us);
+        }
+        for (name, change) in &changes {
+            let clock = StreamClock { watermark_us: change.watermark_us, is_still: change.idle };
+            clocks.set(Input::Source(name.clone()), clock);
+        }
+        (changes, clocks)
     }
 
     async fn commit(
@@ -414,13 +424,14 @@ fn check_accounting(
     stages: &BTreeMap<String, StageWork>,
 ) -> Result<()> {
     for work in stages.values() {
-        let Some(source) = sources.get(&work.source) else { continue };
+        let Some(source) = work.input.source().and_then(|name| sources.get(name)) else { continue };
         let rows = &work.change.rows;
         let wanted = source.rows.rows_in - source.rows.quarantined;
         if rows.used + rows.filtered + rows.late != wanted {
             return Err(Error::bug(format!(
                 "the stage {} accounts for other rows than its source {}: {rows:?} of {wanted}",
-                work.id, work.source
+                work.id,
+                work.input.name()
             )));
         }
     }

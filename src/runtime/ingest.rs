@@ -10,7 +10,7 @@ use tidegauge_commitlog::{Attempt, Storage};
 use tidegauge_spec::Format;
 
 use super::compile::{CompiledJob, SourceRuntime};
-use super::pass::{OutputTarget, PassCut, PassPlan, PassSource, SourceReceipt};
+use super::pass::{FilesOf, OutputTarget, PassCut, PassPlan, PassSource, SourceReceipt};
 use super::progress::Progress;
 use super::remote::Crew;
 use super::split::split;
@@ -18,9 +18,9 @@ use super::state_buffer::RunTarget;
 use crate::error::{Error, Result, from_datafusion};
 use crate::observe::count;
 use crate::operator::StateInput;
-use crate::plan::{CutTarget, IngestCut, Stage};
+use crate::plan::{CutTarget, IngestCut, Input, Stage};
 use crate::source::InputFile;
-use crate::state::{StateShape, StateView};
+use crate::state::StateView;
 
 /// What an epoch's plans need beside the job.
 #[derive(Debug, Clone)]
@@ -62,11 +62,8 @@ pub(super) async fn ingest(
 ) -> Result<SourceReceipt> {
     let session = context.session(job);
     let partitions = session.config().target_partitions();
-    let cuts = job.plan.ingest_cuts(&session, &source.table.name).await.map_err(from_datafusion)?;
-    let cuts = cuts
-        .into_iter()
-        .map(|cut| pass_cut(job, cut, context, partitions))
-        .collect::<Result<Vec<_>>>()?;
+    let input = Input::Source(source.table.name.clone());
+    let cuts = pass_cuts(job, &session, &input, context).await?;
     let pass = PassPlan {
         source: pass_source(source, context),
         schema: Arc::clone(&source.table.schema),
@@ -101,14 +98,29 @@ pub(super) async fn ingest(
 
 fn pass_source(source: &SourceRuntime, context: &IngestContext) -> PassSource {
     let clock_us = context.attempt.started_ms.saturating_mul(1_000);
-    PassSource {
+    let files = FilesOf {
         scheme: source.location.scheme.clone(),
         format: source.spec.format.clone(),
         compression: source.spec.compression,
         unit: source.spec.event_time.unit,
+    };
+    PassSource {
+        files: Some(files),
         time_column: source.time_column,
         future_max_us: clock_us.saturating_add(source.future_max_us),
     }
+}
+
+/// The cuts of the pass over `input`.
+pub(super) async fn pass_cuts(
+    job: &CompiledJob,
+    session: &SessionState,
+    input: &Input,
+    context: &IngestContext,
+) -> Result<Vec<PassCut>> {
+    let partitions = session.config().target_partitions();
+    let cuts = job.plan.ingest_cuts(session, input).await.map_err(from_datafusion)?;
+    cuts.into_iter().map(|cut| pass_cut(job, cut, context, partitions)).collect()
 }
 
 fn pass_cut(
@@ -126,7 +138,7 @@ fn pass_cut(
             let nothing = StateInput {
                 storage: context.state.clone(),
                 parts: vec![],
-                state: StateShape { shape: stage.shape, panes: stage.panes },
+                state: stage.state_shape(),
                 view: StateView::Open { through_us: i64::MIN },
             };
             let merge = match &context.crew {
@@ -135,7 +147,7 @@ fn pass_cut(
             };
             let watermark_us = context.watermarks.get(id).copied().flatten();
             Ok(PassCut {
-                window: Some((stage.shape, watermark_us)),
+                window: Some((stage.windows, watermark_us)),
                 output: OutputTarget::State(target),
                 merge,
                 plan,
@@ -158,5 +170,6 @@ pub(super) fn run_target(stage: &Stage, context: &IngestContext) -> Result<RunTa
         attempt: context.attempt.clone(),
         stage: stage.id.clone(),
         schema: stage.state_schema().map_err(from_datafusion)?,
+        label: "open".to_owned(),
     })
 }

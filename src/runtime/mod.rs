@@ -2,6 +2,7 @@
 //! It alone drives the order of commit.
 
 mod assign;
+mod clocks;
 mod close;
 mod compile;
 mod cut_run;

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
@@ -33,7 +34,7 @@ use crate::error::{Error, Result, from_datafusion};
 use crate::plan::{CutTarget, IngestCut};
 use crate::sink::{SinkTarget, SinkWriter};
 use crate::source::{Decoded, InputFile, OpenSettings, Reject, Scheme, read_file};
-use crate::sql::WindowShape;
+use crate::sql::Windows;
 
 const BATCH_ROWS: usize = 8_192;
 const BLOCK_BYTES: usize = 1024 * 1024;
@@ -51,17 +52,24 @@ pub struct PassPlan {
     pub(crate) task: String,
 }
 
-/// How the files of a source are read.
+/// Where the rows of a pass come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PassSource {
-    pub(crate) scheme: Scheme,
-    pub(crate) format: Format,
-    pub(crate) compression: Compression,
-    pub(crate) unit: Option<EpochUnit>,
+    /// How its files are read; none for a feed, whose rows a plan makes.
+    pub(crate) files: Option<FilesOf>,
     /// The position of the event time among the declared columns.
     pub(crate) time_column: usize,
     /// Later event times than this are taken for a broken clock.
     pub(crate) future_max_us: i64,
+}
+
+/// How the files of a source are read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FilesOf {
+    pub(crate) scheme: Scheme,
+    pub(crate) format: Format,
+    pub(crate) compression: Compression,
+    pub(crate) unit: Option<EpochUnit>,
 }
 
 /// One cut of a pass.
@@ -69,7 +77,7 @@ pub(crate) struct PassSource {
 pub(crate) struct PassCut {
     pub(crate) plan: IngestCut,
     /// For a windowed stage: its windows, and the watermark up to which they are closed.
-    pub(crate) window: Option<(WindowShape, Option<i64>)>,
+    pub(crate) window: Option<(Windows, Option<i64>)>,
     pub(crate) output: OutputTarget,
     /// For a stage: the plan that merges its partial aggregates, over a scan of nothing yet.
     pub(crate) merge: Option<Arc<dyn ExecutionPlan>>,
@@ -108,7 +116,8 @@ impl PassPlan {
         task: Arc<TaskContext>,
     ) -> Result<SourceReceipt> {
         let partitions = self.partitions;
-        let pass = Arc::new(Pass::new(self, store, files, progress, task)?);
+        let reader = self.reader(store)?;
+        let pass = Arc::new(Pass::new(self, Some(reader), files, progress, task)?);
         let mut tasks = JoinSet::new();
         for partition in 0..partitions {
             let pass = Arc::clone(&pass);
@@ -121,6 +130,37 @@ impl PassPlan {
         }
         Ok(total)
     }
+
+    /// Takes `rows`, with the columns of a feed, for all cuts.
+    pub(crate) async fn run_rows(
+        self,
+        rows: SendableRecordBatchStream,
+        task: Arc<TaskContext>,
+    ) -> Result<SourceReceipt> {
+        Pass::new(self, None, vec![], Arc::default(), task)?.run_rows(rows).await
+    }
+
+    fn reader(&self, store: Arc<dyn ObjectStore>) -> Result<Reader> {
+        let Some(files) = &self.source.files else {
+            return Err(Error::bug("a feed has no files to read"));
+        };
+        let settings = OpenSettings {
+            schema: Arc::clone(&self.schema),
+            projection: decoded_columns(self.source.time_column, &self.cuts),
+            format: files.format.clone(),
+            compression: files.compression,
+            unit: files.unit,
+            batch_rows: BATCH_ROWS,
+            block_bytes: BLOCK_BYTES,
+        };
+        Ok(Reader { store, settings: Arc::new(settings) })
+    }
+}
+
+/// What reads the files of a pass.
+struct Reader {
+    store: Arc<dyn ObjectStore>,
+    settings: Arc<OpenSettings>,
 }
 
 /// A pass that runs, shared by its partitions.
@@ -128,8 +168,9 @@ struct Pass {
     cuts: Vec<Cut>,
     guard: Guard,
     files: Mutex<VecDeque<InputFile>>,
-    store: Arc<dyn ObjectStore>,
-    settings: Arc<OpenSettings>,
+    reader: Option<Reader>,
+    /// The positions of the columns that any cut reads.
+    decoded: Vec<usize>,
     task: Arc<TaskContext>,
     task_name: String,
     progress: Arc<Progress>,
@@ -144,7 +185,7 @@ struct Cut {
 impl Pass {
     fn new(
         plan: PassPlan,
-        store: Arc<dyn ObjectStore>,
+        reader: Option<Reader>,
         files: Vec<InputFile>,
         progress: Arc<Progress>,
         task: Arc<TaskContext>,
@@ -165,21 +206,12 @@ impl Pass {
             time_column: position(source.time_column),
             future_max_us: source.future_max_us,
         };
-        let settings = OpenSettings {
-            schema,
-            projection: decoded,
-            format: source.format,
-            compression: source.compression,
-            unit: source.unit,
-            batch_rows: BATCH_ROWS,
-            block_bytes: BLOCK_BYTES,
-        };
         Ok(Self {
             cuts,
             guard,
             files: Mutex::new(files.into()),
-            store,
-            settings: Arc::new(settings),
+            reader,
+            decoded,
             task,
             task_name,
             progress,
@@ -188,25 +220,53 @@ impl Pass {
 
     async fn run(&self, partition: usize) -> Result<SourceReceipt> {
         let mut receipt = SourceReceipt::default();
-        let mut runs = self
+        let (mut runs, mut rows) = self.start(partition)?;
+        while let (Some(file), Some(reader)) = (self.next_file(), &self.reader) {
+            let (store, settings) = (Arc::clone(&reader.store), Arc::clone(&reader.settings));
+            let mut decoded = read_file(store, &file, settings);
+            while let Some(block) = decoded.next().await {
+                let block = block.map_err(Error::from)?;
+                refuse_rejects(&file, &block)?;
+                self.hand_out(block.batch, &mut runs, &mut rows, &mut receipt).await?;
+            }
+            self.progress.add_file();
+        }
+        self.finish(runs, &rows, &mut receipt).await?;
+        Ok(receipt)
+    }
+
+    async fn run_rows(&self, mut input: SendableRecordBatchStream) -> Result<SourceReceipt> {
+        let mut receipt = SourceReceipt::default();
+        let (mut runs, mut rows) = self.start(0)?;
+        while let Some(batch) = input.next().await {
+            let batch = batch.and_then(|batch| Ok(batch.project(&self.decoded)?));
+            let batch = batch.map_err(from_datafusion)?;
+            self.hand_out(batch, &mut runs, &mut rows, &mut receipt).await?;
+        }
+        self.finish(runs, &rows, &mut receipt).await?;
+        Ok(receipt)
+    }
+
+    fn start(&self, partition: usize) -> Result<(Vec<CutRun>, Vec<StageRows>)> {
+        let runs = self
             .cuts
             .iter()
             .map(|cut| cut.start(partition, &self.task_name, &self.task))
             .collect::<Result<Vec<_>>>()?;
-        let mut rows = vec![StageRows::default(); runs.len()];
-        while let Some(file) = self.next_file() {
-            let mut decoded = read_file(Arc::clone(&self.store), &file, Arc::clone(&self.settings));
-            while let Some(block) = decoded.next().await {
-                let block = block.map_err(Error::from)?;
-                refuse_rejects(&file, &block)?;
-                self.hand_out(block, &mut runs, &mut rows, &mut receipt).await?;
-            }
-            self.progress.add_file();
-        }
+        let rows = vec![StageRows::default(); runs.len()];
+        Ok((runs, rows))
+    }
+
+    async fn finish(
+        &self,
+        runs: Vec<CutRun>,
+        rows: &[StageRows],
+        receipt: &mut SourceReceipt,
+    ) -> Result<()> {
         for ((run, cut), rows) in runs.into_iter().zip(&self.cuts).zip(rows) {
-            receipt.add_result(&cut.plan.target, run.finish().await?, rows);
+            receipt.add_result(&cut.plan.target, run.finish().await?, *rows);
         }
-        Ok(receipt)
+        Ok(())
     }
 
     fn next_file(&self) -> Option<InputFile> {
@@ -215,12 +275,12 @@ impl Pass {
 
     async fn hand_out(
         &self,
-        block: Decoded,
+        batch: RecordBatch,
         runs: &mut [CutRun],
         rows: &mut [StageRows],
         receipt: &mut SourceReceipt,
     ) -> Result<()> {
-        let guarded = self.guard.apply(block.batch).map_err(from_datafusion)?;
+        let guarded = self.guard.apply(batch).map_err(from_datafusion)?;
         let mut taken = Vec::with_capacity(self.cuts.len());
         for cut in &self.cuts {
             let cut = cut.rule.take(&guarded, self.guard.time_column).map_err(from_datafusion)?;

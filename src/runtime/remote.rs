@@ -46,6 +46,23 @@ pub trait Crew: Debug + Send + Sync {
         target: SinkTarget,
     ) -> Result<Vec<SinkFile>>;
 
+    /// Runs `plan`, the close plan of a feed, and hands its rows to the cuts of `pass`. What they give
+    /// of stages is in runs.
+    async fn feed(
+        &self,
+        session: &SessionState,
+        plan: Arc<dyn ExecutionPlan>,
+        pass: PassPlan,
+    ) -> Result<SourceReceipt>;
+
+    /// Runs `plan` as a whole in one task and writes what it gives as a run.
+    async fn write_run(
+        &self,
+        session: &SessionState,
+        plan: Arc<dyn ExecutionPlan>,
+        target: RunTarget,
+    ) -> Result<Vec<Run>>;
+
     /// Runs `plan`, which merges partial aggregates, over a share of its runs in each task, and
     /// writes what each gives as a run.
     async fn write_runs(

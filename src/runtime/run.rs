@@ -164,7 +164,7 @@ impl Engine {
         let state = self.state();
         self.job.plan.stages.values().any(|stage| {
             let has_runs = state.stages.get(&stage.id).is_some_and(|state| !state.runs.is_empty());
-            work.is_still(&stage.source) && has_runs
+            has_runs && self.job.plan.sources_of(stage).iter().all(|name| work.is_still(name))
         })
     }
 }

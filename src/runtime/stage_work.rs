@@ -1,5 +1,6 @@
 //! One stage in one epoch: the pieces of its state, how far its windows close, and what remains.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -8,14 +9,15 @@ use tidegauge_commitlog::{Run, StageChange, StageState, Storage};
 
 use super::pass::StageReceipt;
 use crate::operator::StateInput;
-use crate::plan::Stage;
-use crate::state::{StatePart, StateShape, StateView, start_range};
+use crate::plan::{Input, Stage};
+use crate::state::{StatePart, StateShape, StateView, session_time_min, start_range};
 
 /// A stage between its ingest and its commit.
 #[derive(Debug)]
 pub(super) struct StageWork {
     pub(super) id: String,
-    pub(super) source: String,
+    pub(super) input: Input,
+    pub(super) clocks: BTreeSet<Input>,
     pub(super) state: StateShape,
     /// The watermark before this epoch.
     pub(super) after_us: Option<i64>,
@@ -24,7 +26,7 @@ pub(super) struct StageWork {
     pub(super) pieces: Vec<Piece>,
     pub(super) change: StageChange,
     /// Holds the memory of this epoch's pieces reserved.
-    _reserved: Vec<MemoryReservation>,
+    reserved: Vec<MemoryReservation>,
 }
 
 /// A piece of a stage's state, with the starts of its first and last pane or window.
@@ -57,19 +59,6 @@ impl StageWork {
         cached: &dyn Fn(&str) -> Option<Arc<Vec<RecordBatch>>>,
     ) -> Self {
         let mut pieces = Vec::new();
-        let mut reserved = Vec::new();
-        for part in receipt.parts {
-            if let Some((first_us, last_us)) = start_range(&part.batches) {
-                let part = StatePart::Memory(Arc::new(part.batches));
-                pieces.push(Piece { part, first_us, last_us, origin: PieceOrigin::Memory });
-            }
-            pieces.extend(
-                part.runs.into_iter().map(|run| {
-                    piece_of_run(StatePart::File(run.clone()), PieceOrigin::NewRun(run))
-                }),
-            );
-            reserved.extend(part.reservation);
-        }
         for run in before.map(|state| state.runs.as_slice()).unwrap_or_default() {
             let part = match cached(&run.path) {
                 Some(batches) => StatePart::Memory(batches),
@@ -78,17 +67,45 @@ impl StageWork {
             pieces.push(piece_of_run(part, PieceOrigin::OldRun(run.clone())));
         }
         let after_us = before.and_then(|state| state.watermark_us);
-        let change = StageChange { rows: receipt.rows, ..StageChange::default() };
-        Self {
+        let mut work = Self {
             id: stage.id.clone(),
-            source: stage.source.clone(),
-            state: StateShape { shape: stage.shape, panes: stage.panes },
+            input: stage.input.clone(),
+            clocks: stage.clocks.clone(),
+            state: stage.state_shape(),
             after_us,
             through_us: after_us,
             pieces,
-            change,
-            _reserved: reserved,
+            change: StageChange { watermark_us: after_us, ..StageChange::default() },
+            reserved: Vec::new(),
+        };
+        work.add(receipt);
+        work
+    }
+
+    /// Takes in what a pass gave.
+    pub(super) fn add(&mut self, receipt: StageReceipt) {
+        self.change.rows.add(&receipt.rows);
+        for part in receipt.parts {
+            self.add_rows(part.batches);
+            self.add_runs(part.runs);
+            self.reserved.extend(part.reservation);
         }
+    }
+
+    /// Takes in state that is in memory only.
+    pub(super) fn add_rows(&mut self, batches: Vec<RecordBatch>) {
+        if let Some((first_us, last_us)) = start_range(&batches) {
+            let part = StatePart::Memory(Arc::new(batches));
+            self.pieces.push(Piece { part, first_us, last_us, origin: PieceOrigin::Memory });
+        }
+    }
+
+    /// Takes in state that this epoch has written.
+    pub(super) fn add_runs(&mut self, runs: Vec<Run>) {
+        let pieces = runs
+            .into_iter()
+            .map(|run| piece_of_run(StatePart::File(run.clone()), PieceOrigin::NewRun(run)));
+        self.pieces.extend(pieces);
     }
 
     /// The end of the last window that is open.
@@ -112,15 +129,32 @@ impl StageWork {
         self.sees(&view).then_some(view)
     }
 
-    /// What a plan with `view` reads.
+    /// What a plan with `view` reads. Of sessions that close it looks at the open ones, too.
     pub(super) fn input(&self, storage: &Storage, view: StateView) -> StateInput {
-        let parts = self
-            .pieces
+        let beside = match (self.state, view) {
+            (StateShape::Sessions(_), StateView::Closing { through_us, .. })
+                if self.sees(&view) =>
+            {
+                Some(StateView::Open { through_us })
+            }
+            _ => None,
+        };
+        let is_seen = |piece: &&Piece| {
+            let sees = |view: &StateView| view.may_see(&self.state, piece.first_us, piece.last_us);
+            sees(&view) || beside.as_ref().is_some_and(sees)
+        };
+        let parts = self.pieces.iter().filter(is_seen).flat_map(|piece| split(&piece.part));
+        StateInput { storage: storage.clone(), parts: parts.collect(), state: self.state, view }
+    }
+
+    /// The time of the first row of any session that is open.
+    pub(super) fn first_open_us(&self) -> Option<i64> {
+        let open = self.open_view();
+        self.pieces
             .iter()
-            .filter(|piece| view.may_see(&self.state, piece.first_us, piece.last_us))
-            .flat_map(|piece| split(&piece.part))
-            .collect();
-        StateInput { storage: storage.clone(), parts, state: self.state, view }
+            .filter(|piece| open.may_see(&self.state, piece.first_us, piece.last_us))
+            .filter_map(Piece::time_min_us)
+            .min()
     }
 
     /// The view of what stays open.
@@ -168,6 +202,15 @@ impl StageWork {
 }
 
 impl Piece {
+    /// The time of the first row in a piece of sessions.
+    fn time_min_us(&self) -> Option<i64> {
+        match (&self.origin, &self.part) {
+            (PieceOrigin::NewRun(run) | PieceOrigin::OldRun(run), _)
+            | (PieceOrigin::Memory, StatePart::File(run)) => run.time_min_us,
+            (PieceOrigin::Memory, StatePart::Memory(batches)) => session_time_min(batches),
+        }
+    }
+
     fn bytes(&self) -> u64 {
         match &self.origin {
             PieceOrigin::Memory => 0,

@@ -18,12 +18,14 @@ pub struct RunTarget {
     pub(crate) attempt: Attempt,
     pub(crate) stage: String,
     pub(crate) schema: SchemaRef,
+    /// What the runs hold, for their names: no two plans of an attempt share it.
+    pub(crate) label: String,
 }
 
 impl RunTarget {
     /// The name of the run that holds what stays open, merged.
     pub(crate) fn merged_path(&self) -> String {
-        self.attempt.run_path(&self.stage, "open")
+        self.attempt.run_path(&self.stage, &self.label)
     }
 }
 

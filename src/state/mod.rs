@@ -8,5 +8,7 @@ mod state_view;
 
 pub use part::StatePart;
 pub use run_cache::RunCache;
-pub use run_file::{read_run, start_range, write_run};
+pub use run_file::{
+    SESSION_FIRST, SESSION_LAST, read_run, session_time_min, start_range, write_run,
+};
 pub use state_view::{StateShape, StateView, starts_of};

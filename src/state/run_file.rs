@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::compute::{concat_batches, min, sort_to_indices, take_record_batch};
+use datafusion::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use datafusion::common::DataFusionError;
 use datafusion::error::Result as PlanResult;
 use datafusion::parquet::arrow::ArrowWriter;
@@ -36,6 +36,19 @@ pub fn start_range(batches: &[RecordBatch]) -> Option<(i64, i64)> {
     })
 }
 
+/// The name of the column with the time of the first row of a piece of a session, in the state of
+/// such stages.
+pub const SESSION_FIRST: &str = "__first";
+/// The name of the column after it, with the time of the last row.
+pub const SESSION_LAST: &str = "__last";
+
+/// The time of the first row of any session among `batches`; none for other windows.
+pub fn session_time_min(batches: &[RecordBatch]) -> Option<i64> {
+    let first = batches.iter().filter_map(|batch| batch.column_by_name(SESSION_FIRST));
+    let first = first.filter_map(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
+    first.filter_map(min).min()
+}
+
 /// Writes `batches` as the run at `path`, a name that was never used before.
 ///
 /// # Errors
@@ -47,6 +60,7 @@ pub async fn write_run(
     batches: Vec<RecordBatch>,
 ) -> Result<Option<Run>> {
     let Some((pane_min_us, pane_max_us)) = start_range(&batches) else { return Ok(None) };
+    let time_min_us = session_time_min(&batches);
     let encoding = tokio::task::spawn_blocking(move || encode(&schema, &batches));
     let (bytes, rows) = encoding
         .await
@@ -54,7 +68,7 @@ pub async fn write_run(
         .map_err(crate::error::from_datafusion)?;
     let size = bytes.len() as u64;
     storage.write(&path, bytes).await?;
-    Ok(Some(Run { path, rows, bytes: size, pane_min_us, pane_max_us }))
+    Ok(Some(Run { path, rows, bytes: size, pane_min_us, pane_max_us, time_min_us }))
 }
 
 fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> PlanResult<(Bytes, u64)> {

@@ -12,31 +12,39 @@ use datafusion::common::Result;
 use datafusion::error::DataFusionError;
 use serde::{Deserialize, Serialize};
 
-use crate::sql::WindowShape;
+use crate::sql::{SessionShape, WindowShape};
 
-/// A stage's rows are those of windows, or of panes that are put together into windows.
+/// What the first column of a stage's state is, and so which windows a row counts in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StateShape {
-    /// The windows.
-    pub shape: WindowShape,
-    /// Whether a row stands for a pane instead of a window.
-    pub panes: bool,
+pub enum StateShape {
+    /// The mark of a window.
+    Windows(WindowShape),
+    /// The start of a pane, of which windows are put together.
+    Panes(WindowShape),
+    /// The end of the session that a piece is of, as far as it is known: its last time and the gap.
+    Sessions(SessionShape),
 }
 
 impl StateShape {
-    /// The end of the last window that a row whose first key is `start_us` counts in.
-    pub fn last_end(&self, start_us: i64) -> i64 {
-        let last = if self.panes { self.shape.last_start(start_us) } else { start_us };
-        last.saturating_add(self.shape.size_us())
+    /// The least watermark at which no open window holds a row whose first column is `first_us`.
+    pub fn last_end(&self, first_us: i64) -> i64 {
+        match self {
+            Self::Windows(shape) => shape.end_of(first_us),
+            Self::Panes(shape) => shape.last_end(first_us).unwrap_or(first_us),
+            // A session is over when its end is before the watermark.
+            Self::Sessions(_) => first_us.saturating_add(1),
+        }
     }
 
-    /// The end of the first window that such a row counts in.
-    pub fn first_end(&self, start_us: i64) -> i64 {
-        if !self.panes {
-            return start_us.saturating_add(self.shape.size_us());
+    /// The least watermark at which any window that holds such a row closes.
+    pub fn first_end(&self, first_us: i64) -> i64 {
+        match self {
+            Self::Panes(shape) => {
+                let first = shape.starts(first_us).last().unwrap_or(first_us);
+                shape.end_of(first)
+            }
+            _ => self.last_end(first_us),
         }
-        let first = self.shape.starts(start_us).last().unwrap_or(start_us);
-        first.saturating_add(self.shape.size_us())
     }
 }
 
@@ -44,7 +52,7 @@ impl StateShape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StateView {
     /// The rows of each window whose end lies in `(after_us, through_us]`, the first key being
-    /// the window's start.
+    /// the window's mark.
     Closing {
         /// The watermark up to which windows were closed before.
         after_us: i64,
@@ -76,13 +84,13 @@ impl StateView {
     pub fn apply(&self, state: &StateShape, batch: RecordBatch) -> Result<RecordBatch> {
         let Some(starts) = starts_of(&batch) else { return Ok(batch) };
         match self {
-            Self::Closing { after_us, through_us } if state.panes => {
-                expand(&batch, starts, &state.shape, *after_us, *through_us)
-            }
-            Self::Closing { after_us, through_us } => keep(&batch, starts, |start_us| {
-                let end_us = state.last_end(start_us);
-                end_us > *after_us && end_us <= *through_us
-            }),
+            Self::Closing { after_us, through_us } => match state {
+                StateShape::Panes(shape) => expand(&batch, starts, shape, *after_us, *through_us),
+                _ => keep(&batch, starts, |start_us| {
+                    let end_us = state.last_end(start_us);
+                    end_us > *after_us && end_us <= *through_us
+                }),
+            },
             Self::Open { through_us } => {
                 keep(&batch, starts, |start_us| state.last_end(start_us) > *through_us)
             }
@@ -120,7 +128,7 @@ fn expand(
     for (row, &pane_us) in starts.values().iter().enumerate() {
         let row = u32::try_from(row).map_err(|error| DataFusionError::External(Box::new(error)))?;
         for start_us in shape.starts(pane_us) {
-            let end_us = start_us + shape.size_us();
+            let end_us = shape.end_of(start_us);
             if end_us > after_us && end_us <= through_us {
                 rows.push(row);
                 windows.push(start_us);
@@ -148,7 +156,7 @@ mod tests {
     #[test]
     fn a_pane_is_seen_once_for_each_window_that_closes() {
         let shape = WindowShape::new(5_000, 1_000, 0).unwrap();
-        let state = StateShape { shape, panes: true };
+        let state = StateShape::Panes(shape);
         let view = StateView::Closing { after_us: 5_000, through_us: 7_000 };
         let seen = view.apply(&state, batch(&[3_000])).unwrap();
         assert_eq!(starts_of(&seen).unwrap().values().to_vec(), [2_000, 1_000]);
@@ -157,7 +165,7 @@ mod tests {
     #[test]
     fn closed_and_open_rows_share_nothing() {
         let shape = WindowShape::tumble(1_000, 0).unwrap();
-        let state = StateShape { shape, panes: false };
+        let state = StateShape::Windows(shape);
         let rows = batch(&[0, 1_000, 2_000]);
         let closing = StateView::Closing { after_us: 1_000, through_us: 2_000 };
         let open = StateView::Open { through_us: 2_000 };

@@ -172,6 +172,9 @@ pub struct Run {
     pub pane_min_us: i64,
     /// The start of its latest pane, microseconds since 1970.
     pub pane_max_us: i64,
+    /// For pieces of sessions, the time of the first row of any of them, microseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_min_us: Option<i64>,
 }
 
 /// A file of results. A reader of the log opens `published`, or `prepared` while that is absent.

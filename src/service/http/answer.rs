@@ -108,7 +108,10 @@ impl JobAnswer {
         let shown = hosted.snapshot();
         let sources = shown.view.sources.iter();
         let stages = shown.view.stages.iter().map(|(id, stage)| {
-            let source = shown.job.plan.stages.get(id).map(|planned| planned.source.clone());
+            let source = shown.job.plan.stages.get(id).map(|planned| {
+                // One that is fed by stages is of all sources that reach it.
+                Vec::from_iter(shown.job.plan.sources_of(planned)).join(", ")
+            });
             (id.clone(), StageAnswer::new(source, stage))
         });
         let sinks = shown.job.spec.sinks.iter().map(|sink| {
