@@ -114,7 +114,7 @@ impl PhysicalExtensionCodec for EngineCodec {
                 let plans = proto.plans.iter();
                 let plans = plans.map(|plan| converter.proto_to_execution_plan(plan, &context));
                 let ingest = decode_ingest(spec, schema()?, schemas, plans, &observer)?;
-                Arc::new(IngestExec { input: inputs.first().cloned(), ..ingest })
+                Arc::new(ingest.over(inputs.first().cloned()))
             }
             NodeSpec::Sessions { mode, layout } => {
                 Arc::new(SessionExec::try_new(mode, layout, inputs.to_vec(), schema()?)?)

@@ -49,7 +49,12 @@ impl IngestExec {
 
     /// A pass over the rows of `input`, in as many tasks as it has.
     pub(super) fn fed(input: Arc<dyn ExecutionPlan>, pass: PassPlan, first_number: u32) -> Self {
-        Self { input: Some(input), ..Self::new(pass, vec![], first_number) }
+        Self::new(pass, vec![], first_number).over(Some(input))
+    }
+
+    /// The same pass over the rows of `input`, where there is one.
+    pub(super) fn over(self, input: Option<Arc<dyn ExecutionPlan>>) -> Self {
+        Self { input, ..self }
     }
 
     /// The pass with file numbers that all of its sinks share. Tasks that share an input are told
@@ -112,8 +117,7 @@ impl ExecutionPlan for IngestExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (pass, files) = (self.pass.clone(), self.files.clone());
-        let same = Self::new(pass, files, self.first_number);
-        Ok(Arc::new(Self { input: children.pop(), ..same }))
+        Ok(Arc::new(Self::new(pass, files, self.first_number).over(children.pop())))
     }
 
     fn execute(

@@ -408,28 +408,53 @@ impl Cutter<'_> {
     fn refuse_stream_subqueries(&self, plan: &LogicalPlan) -> Result<()> {
         let mut found = false;
         plan.apply_expressions(|expr| {
-            expr.apply(|expr| {
-                let subquery = match expr {
-                    Expr::ScalarSubquery(subquery) => Some(subquery),
-                    Expr::InSubquery(inside) => Some(&inside.subquery),
-                    Expr::Exists(exists) => Some(&exists.subquery),
-                    _ => None,
-                };
-                if let Some(subquery) = subquery {
-                    subquery.subquery.apply(|inner| {
-                        found |= matches!(inner, LogicalPlan::TableScan(scan)
-                            if self.event_times.contains_key(scan.table_name.table()));
-                        Ok(TreeNodeRecursion::Continue)
-                    })?;
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
+            found |= is_subquery_over(expr, &|table| self.event_times.contains_key(table))?;
+            Ok(TreeNodeRecursion::Continue)
         })?;
         if found {
-            return plan_err!("a subquery over a stream is not supported yet; join two views");
+            return plan_err!(
+                "this subquery over a stream is no join inside one window; compare its window with \
+                 that of the query: WHERE sub.window_start = v.window_start"
+            );
         }
         Ok(())
     }
+}
+
+/// Whether any expression of `plan` has a subquery over a table that `is_stream`.
+pub(super) fn has_subquery_over(
+    plan: &LogicalPlan,
+    is_stream: &dyn Fn(&str) -> bool,
+) -> Result<bool> {
+    let mut found = false;
+    plan.apply(|plan| {
+        plan.apply_expressions(|expr| {
+            found |= is_subquery_over(expr, is_stream)?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(found)
+}
+
+fn is_subquery_over(expr: &Expr, is_stream: &dyn Fn(&str) -> bool) -> Result<bool> {
+    let mut found = false;
+    expr.apply(|expr| {
+        let subquery = match expr {
+            Expr::ScalarSubquery(subquery) => Some(subquery),
+            Expr::InSubquery(inside) => Some(&inside.subquery),
+            Expr::Exists(exists) => Some(&exists.subquery),
+            _ => None,
+        };
+        if let Some(subquery) = subquery {
+            subquery.subquery.apply_with_subqueries(|inner| {
+                found |= matches!(inner, LogicalPlan::TableScan(scan)
+                    if is_stream(scan.table_name.table()));
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
 }
 
 /// `aggregate` over another plan of the same columns.

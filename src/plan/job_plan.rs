@@ -15,7 +15,7 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
-use super::cut::cut;
+use super::cut::{cut, has_subquery_over};
 use super::feed::Feed;
 use super::input::Input;
 use super::nature::Nature;
@@ -184,7 +184,7 @@ impl<'a> Planner<'a> {
             self.state.config_options(),
             |_, _| {},
         )?;
-        let analyzed = flattened(self.state, analyzed)?;
+        let analyzed = self.flattened(analyzed)?;
         let cut = cut(self.state, &analyzed, &self.event_times)?;
         let stages: BTreeSet<String> = match &cut.nature {
             Nature::Constant => {
@@ -232,6 +232,18 @@ impl<'a> Planner<'a> {
         self.state.statement_to_plan(Statement::Statement(Box::new(query))).await
     }
 
+    /// The plan with subqueries over streams and comma joins as joins, before it is cut: a join
+    /// inside a window is what they mean.
+    fn flattened(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Vec::new();
+        if has_subquery_over(&plan, &|table| self.event_times.contains_key(table))? {
+            rules.push(Arc::new(DecorrelatePredicateSubquery::new()));
+            rules.push(Arc::new(ScalarSubqueryToJoin::new()));
+        }
+        rules.push(Arc::new(EliminateCrossJoin::new()));
+        Optimizer::with_rules(rules).optimize(plan, self.state, |_, _| {})
+    }
+
     fn check_same_schema(&self, sink: &str, schema: &SchemaRef) -> Result<()> {
         let other = self.plan.queries.iter().find(|query| query.sink == sink);
         let Some(other) = other else { return Ok(()) };
@@ -270,17 +282,6 @@ impl<'a> Planner<'a> {
         self.plan.order = ordered(&self.plan);
         if self.problems.is_empty() { Ok(self.plan) } else { Err(self.problems) }
     }
-}
-
-/// The rules that turn subqueries and comma joins into joins, before the plan is cut: a join inside
-/// a window is what they mean.
-fn flattened(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
-    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
-        Arc::new(DecorrelatePredicateSubquery::new()),
-        Arc::new(ScalarSubqueryToJoin::new()),
-        Arc::new(EliminateCrossJoin::new()),
-    ];
-    Optimizer::with_rules(rules).optimize(plan, state, |_, _| {})
 }
 
 /// Stages and feeds, each after all that it waits for.
