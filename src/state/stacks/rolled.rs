@@ -124,7 +124,8 @@ impl<P: Clone> Rolled<P> {
         first: i64,
         merge: &mut M,
     ) -> Result<()> {
-        self.held.discard(Role::Prefix);
+        let grid = self.grid;
+        self.held.retain(|piece| is_needed(&grid, piece, before));
         self.late_in_prefix.clear();
         if self.grid.cumulates {
             return Ok(());
@@ -132,9 +133,6 @@ impl<P: Clone> Rolled<P> {
         let (old, filling) = (self.grid.filling(before), self.grid.filling(first));
         self.make_totals(old, (before, filling), merge).await?;
         self.inner_of = None;
-        for role in [Role::Inner, Role::Outer, Role::Stray] {
-            self.held.discard(role);
-        }
         let start = self.grid.start(first);
         let mut steps = Vec::new();
         for total in self.grid.totals(old).rev().filter(|total| *total >= start) {
