@@ -18,7 +18,7 @@ use crate::runtime::{OutputTarget, PassSource, RunTarget};
 use crate::sink::SinkTarget;
 use crate::source::InputFile;
 use crate::sql::Windows;
-use crate::state::{StatePart, StateShape, StateView};
+use crate::state::{PartSlice, StatePart, StateShape, StateView};
 
 /// A node of the engine, without its plans and schemas.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,10 +34,17 @@ pub(super) enum NodeSpec {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StateSpec {
     location: String,
-    runs: Vec<Run>,
+    parts: Vec<PartSpec>,
     state: StateShape,
     view: StateView,
     pub(super) partitions: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PartSpec {
+    run: Run,
+    /// The range of the first column that is read, and what takes its place.
+    slice: Option<(i64, i64, Option<i64>)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -90,13 +97,13 @@ pub(super) struct FileSpec {
 
 impl StateSpec {
     pub(super) fn of(input: &StateInput, partitions: usize) -> Result<Self> {
-        let runs = input.parts.iter().map(|part| match part {
-            StatePart::File(run) => Ok(run.clone()),
-            StatePart::Memory(_) => Err(Error::bug("state in memory cannot go to a worker")),
+        let parts = input.parts.iter().map(|part| match part.run() {
+            Some(run) => Ok(PartSpec { run: run.clone(), slice: slice_of(part) }),
+            None => Err(Error::bug("state in memory cannot go to a worker")),
         });
         Ok(Self {
             location: input.storage.location().to_owned(),
-            runs: runs.collect::<Result<_>>()?,
+            parts: parts.collect::<Result<_>>()?,
             state: input.state,
             view: input.view,
             partitions,
@@ -106,10 +113,29 @@ impl StateSpec {
     pub(super) fn input(self, observer: &TaskObserver) -> Result<StateInput> {
         Ok(StateInput {
             storage: observer.storage(&self.location)?,
-            parts: self.runs.into_iter().map(StatePart::File).collect(),
+            parts: self.parts.into_iter().map(PartSpec::part).collect(),
             state: self.state,
             view: self.view,
         })
+    }
+}
+
+fn slice_of(part: &StatePart) -> Option<(i64, i64, Option<i64>)> {
+    match part {
+        StatePart::Slice(slice) => Some((slice.first_us, slice.last_us, slice.key_us)),
+        _ => None,
+    }
+}
+
+impl PartSpec {
+    fn part(self) -> StatePart {
+        let of = StatePart::File(self.run);
+        match self.slice {
+            None => of,
+            Some((first_us, last_us, key_us)) => {
+                StatePart::Slice(Box::new(PartSlice { of, first_us, last_us, key_us }))
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod progress;
 mod remote;
 mod run;
 mod split;
+mod stack_work;
 mod stage_work;
 mod state_buffer;
 mod summary;
