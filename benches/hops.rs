@@ -149,6 +149,11 @@ fn report(jobs: &[Job; 2], costs: &[Vec<Cost>; 2]) {
         "hopping over tumbling, whole epochs: {} (at most 5 is wanted)",
         ratio(|cost| cost.epoch_ms)
     ));
+    let cpu = |costs: &[Cost]| spread(costs, |cost| cost.cpu_ms).mean;
+    say(&format!(
+        "hopping over tumbling, processor time: mean {:.2}",
+        cpu(hopping) / cpu(tumbling)
+    ));
     say(&format!(
         "hopping over tumbling, without commit and publication: {}",
         ratio(|cost| cost.ingest_ms + cost.close_ms + cost.state_ms)
