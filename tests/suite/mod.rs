@@ -10,6 +10,7 @@ mod fencing;
 mod flight;
 mod formats;
 mod harness;
+mod job_cases;
 mod kill;
 mod otlp_receiver;
 mod outage;
