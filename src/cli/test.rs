@@ -13,7 +13,7 @@ use clap::Args;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tidegauge_commitlog::{Storage, SystemClock};
-use tidegauge_spec::{Compression, Format, JobSpec};
+use tidegauge_spec::{Compression, DiscoveryOrder, Format, JobSpec};
 
 use super::failure::Failure;
 use crate::runtime::{CompiledJob, Engine, OpenOptions, Progress};
@@ -177,9 +177,14 @@ fn spec_in(path: &Path, case: &Case, folder: &Path) -> Result<JobSpec, Failure> 
         source.location = format!("{}/", inside(&source.name));
         source.format = Format::Json;
         source.compression = Compression::None;
+        // The rows of a case arrive in their order, in files that are numbered.
+        source.order = DiscoveryOrder::Name;
     }
     for sink in &mut spec.sinks {
         sink.location = inside(&format!("out/{}", sink.name));
+    }
+    if let Some(late) = &mut spec.late {
+        late.location = inside("late");
     }
     spec.state.location = inside("state");
     spec.epoch.files_max = 1;

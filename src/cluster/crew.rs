@@ -108,7 +108,7 @@ impl Crew for Attempting {
     ) -> Result<SourceReceipt> {
         let sink = pass.cuts.iter().find_map(|cut| match &cut.output {
             OutputTarget::Sink(target) => Some(target),
-            OutputTarget::State(_) => None,
+            OutputTarget::State(_) => cut.late.as_ref().map(|late| &late.sink),
         });
         let first_number = sink.map(|target| self.reserve(target)).unwrap_or_default();
         let plan = Arc::new(IngestExec::new(pass, files, first_number));

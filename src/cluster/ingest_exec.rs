@@ -42,13 +42,16 @@ impl IngestExec {
         Self { pass, files, first_number, properties: one_partition(receipt_schema()) }
     }
 
-    /// The pass with file numbers that all of its sinks share.
+    /// The pass with file numbers that all of its sinks share, the table of late rows among them.
     fn numbered(&self) -> PassPlan {
         let numbers = Arc::new(AtomicU32::new(self.first_number));
         let mut pass = self.pass.clone();
         for cut in &mut pass.cuts {
             if let OutputTarget::Sink(target) = &mut cut.output {
                 target.numbers = Arc::clone(&numbers);
+            }
+            if let Some(late) = &mut cut.late {
+                late.sink.numbers = Arc::clone(&numbers);
             }
         }
         pass

@@ -20,6 +20,7 @@ use crate::observe::count;
 use crate::operator::StateInput;
 use crate::plan::{CutTarget, IngestCut, Stage};
 use crate::source::InputFile;
+use crate::sql::Windows;
 use crate::state::{StateShape, StateView};
 
 /// What an epoch's plans need beside the job.
@@ -135,7 +136,8 @@ fn pass_cut(
             };
             let watermark_us = context.watermarks.get(id).copied().flatten();
             Ok(PassCut {
-                window: Some((stage.shape, watermark_us)),
+                window: Some((Windows::Aligned(stage.shape), watermark_us)),
+                late: job.late_target(stage, context)?,
                 output: OutputTarget::State(target),
                 merge,
                 plan,
@@ -146,7 +148,7 @@ fn pass_cut(
                 return Err(Error::bug(format!("there is no query {at}")));
             };
             let output = OutputTarget::Sink(job.sink_target(query, context)?);
-            Ok(PassCut { window: None, output, merge: None, plan })
+            Ok(PassCut { window: None, late: None, output, merge: None, plan })
         }
     }
 }
