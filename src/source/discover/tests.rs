@@ -18,8 +18,8 @@ const FILES: [&str; 8] = [
     "empty.json",
 ];
 
-async fn names(location: &str, order: DiscoveryOrder) -> SourceResult<Vec<String>> {
-    let found = discover(&LocalFileSystem::new(), &split_location(location)?, &order).await?;
+async fn names(location: &str, order: &DiscoveryOrder) -> SourceResult<Vec<String>> {
+    let found = discover(&LocalFileSystem::new(), &split_location(location)?, order).await?;
     Ok(found.into_iter().map(|file| file.display).collect())
 }
 
@@ -58,7 +58,7 @@ async fn globs_match_within_a_name_unless_doubled() {
         ("a/[1-2].*", &["a/1.json", "a/2.json.gz"]),
         ("*/*.xml", &[]),
     ] {
-        let found = names(&format!("{root}/{pattern}"), DiscoveryOrder::Name).await.unwrap();
+        let found = names(&format!("{root}/{pattern}"), &DiscoveryOrder::Name).await.unwrap();
         // What is displayed begins with the root, and the root reaches to the pattern.
         let found: Vec<_> =
             found.iter().map(|name| name.strip_prefix(&format!("{root}/")).unwrap()).collect();
@@ -85,7 +85,7 @@ async fn what_does_not_exist_is_named() {
         assert_eq!(message, format!("{location}: {root}/nope does not exist"));
     }
     assert!(
-        names(&format!("{root}/b.json/*"), DiscoveryOrder::Name)
+        names(&format!("{root}/b.json/*"), &DiscoveryOrder::Name)
             .await
             .unwrap_err()
             .to_string()
@@ -99,7 +99,7 @@ async fn files_can_be_ordered_by_their_last_change() {
     let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
     let file = std::fs::File::options().write(true).open(format!("{root}/empty.json")).unwrap();
     file.set_modified(old).unwrap();
-    let found = names(&root, DiscoveryOrder::Modified).await.unwrap();
+    let found = names(&root, &DiscoveryOrder::Modified).await.unwrap();
     assert_eq!((found.len(), &found[0]), (5, &format!("{root}/empty.json")));
 }
 
