@@ -14,7 +14,7 @@ use super::task::TaskObserver;
 use crate::error::{Error, Result};
 use crate::operator::{SessionLayout, SessionMode, StateInput};
 use crate::plan::CutTarget;
-use crate::runtime::{OutputTarget, PassSource, RunTarget};
+use crate::runtime::{LateTarget, OutputTarget, PassSource, RunTarget, late_schema};
 use crate::sink::SinkTarget;
 use crate::source::InputFile;
 use crate::sql::Windows;
@@ -61,7 +61,16 @@ pub(super) struct IngestSpec {
 pub(super) struct CutSpec {
     pub(super) target: CutTarget,
     pub(super) window: Option<(Windows, Option<i64>)>,
+    pub(super) late: Option<LateSpec>,
     pub(super) output: OutputSpec,
+}
+
+/// Where late rows go; the columns follow from the source's.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LateSpec {
+    sink: SinkSpec,
+    source: String,
+    stage: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,6 +83,7 @@ pub(super) enum OutputSpec {
 pub(super) struct SinkSpec {
     sink: String,
     location: String,
+    folder: String,
     partition_by: Vec<String>,
     attempt: Attempt,
 }
@@ -155,11 +165,28 @@ impl OutputSpec {
     }
 }
 
+impl LateSpec {
+    pub(super) fn of(target: &LateTarget) -> Self {
+        Self {
+            sink: SinkSpec::of(&target.sink),
+            source: target.source.clone(),
+            stage: target.stage.clone(),
+        }
+    }
+
+    /// The target for late rows of a source with the columns `schema`.
+    pub(super) fn target(self, schema: &SchemaRef, observer: &TaskObserver) -> Result<LateTarget> {
+        let sink = self.sink.target(late_schema(schema), observer)?;
+        Ok(LateTarget { sink, source: self.source, stage: self.stage })
+    }
+}
+
 impl SinkSpec {
     pub(super) fn of(target: &SinkTarget) -> Self {
         Self {
             sink: target.sink.clone(),
             location: target.storage.location().to_owned(),
+            folder: target.folder.clone(),
             partition_by: target.partition_by.clone(),
             attempt: target.attempt.clone(),
         }
@@ -169,6 +196,7 @@ impl SinkSpec {
         Ok(SinkTarget {
             sink: self.sink,
             storage: observer.storage(&self.location)?,
+            folder: self.folder,
             partition_by: self.partition_by,
             schema,
             attempt: self.attempt,

@@ -8,7 +8,9 @@ mod compile;
 mod cut_run;
 mod engine;
 mod ingest;
+mod late;
 mod pass;
+mod pending;
 mod progress;
 mod remote;
 mod run;
@@ -23,6 +25,7 @@ mod work;
 
 pub use compile::{CompiledJob, runtime_env};
 pub use engine::{Engine, OpenOptions};
+pub(crate) use late::{LateTarget, late_schema};
 pub(crate) use pass::{OutputTarget, PassCut, PassPlan, PassSource, SourceReceipt, StageReceipt};
 pub use progress::Progress;
 pub use remote::{Crew, Remote};

@@ -1,5 +1,6 @@
 //! What the project promises, tested from the outside.
 
+mod arrival;
 mod bad_input;
 mod binary;
 mod changed_job;

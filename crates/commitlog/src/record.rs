@@ -51,7 +51,7 @@ pub struct CommitRecord {
     /// The epoch's sink files.
     #[serde(default)]
     pub files: Vec<SinkFile>,
-    /// Rows written, by sink: the sums over `files`. *By the log.*
+    /// Rows written, by sink: the sums over `files` but those of late rows. *By the log.*
     #[serde(default)]
     pub rows_out: BTreeMap<String, u64>,
     /// Segments of progress and of sink files that were written with this epoch. *By the log.*

@@ -178,6 +178,9 @@ impl Trial {
         for sink in &mut spec.sinks {
             sink.location = inside(folder.join("out").join(&sink.name));
         }
+        if let Some(late) = &mut spec.late {
+            late.location = inside(folder.join("late"));
+        }
         spec.state.location = inside(folder.join("state"));
         spec.epoch.files_max = usize::MAX;
         spec.epoch.bytes_max = u64::MAX;
