@@ -243,7 +243,7 @@ mod tests {
             format!("SELECT {}1", "NOT ".repeat(600)),
             format!("SELECT {}1{}", "(".repeat(600), ")".repeat(600)),
             format!("SELECT ({}w.end, 1)", "f(w.end, ".repeat(600)),
-            format!("SELECT {}1", "f(w.end AS end, 1 + ".repeat(400)),
+            format!("SELECT {}1", "f(w.end AS end, ".repeat(600)),
             // Nested and long at each level.
             format!("SELECT {}1{}", "(".repeat(40), format!("{})", "+1".repeat(20)).repeat(40)),
             format!(

@@ -79,9 +79,6 @@ async fn start_and_end_of_a_window_need_no_quotes() {
         format!(
             "SELECT date_trunc('hour', w.end) AS hour, max(n) FROM ({grouped}) AS v GROUP BY 1"
         ),
-        "SELECT session(INTERVAL '2 minutes').end AS e, count(*) AS n FROM flows \
-         GROUP BY session(INTERVAL '2 minutes')"
-            .to_owned(),
     ] {
         let (keys, leftover) = windows_of(&query).await;
         assert_eq!(keys.len(), 1, "{query}");

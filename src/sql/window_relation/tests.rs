@@ -374,7 +374,8 @@ async fn what_follows_a_rewritten_call_keeps_its_place() {
     assert!(said.starts_with(&format!("line 2, column {column}: ")), "{said}");
     let from = "SESSION(TABLE flows PARTITION BY src +, ts, INTERVAL '5' MINUTE)";
     let said = refusal(from).await;
-    assert!(said.starts_with("line 2, column 53: "), "{said}");
+    // The parser tries what else the argument could be, and tells of the place of BY.
+    assert!(said.starts_with("line 2, column 45: "), "{said}");
 }
 
 #[tokio::test]
