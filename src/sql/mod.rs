@@ -2,12 +2,16 @@
 //! plans them. It makes logical plans; what is done with them is decided in `plan/`.
 
 mod error;
+#[cfg(test)]
+mod fixture;
 mod interval;
 mod nesting;
 mod pane_function;
+mod partition_by;
 mod rewrite;
 mod script;
 mod session;
+mod window_call;
 mod window_function;
 mod window_node;
 mod window_relation;
@@ -21,7 +25,8 @@ pub use pane_function::{pane_functions, pane_start_expr, start_of_mark_expr, win
 pub use script::{JobStatement, StatementKind, parse_script};
 pub use session::{SessionSettings, at_clock, register_functions, session_state};
 pub use window_function::{
-    WindowKey, WindowValue, calls_window_function, strip, window_key, window_struct_fields,
+    WINDOW_FUNCTIONS, WindowKey, WindowValue, calls_window_function, strip, window_key,
+    window_struct_fields,
 };
 pub use window_node::{WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode, time_type};
 pub use window_shape::WindowShape;

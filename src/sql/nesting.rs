@@ -31,6 +31,8 @@ struct Level {
     operators_max: usize,
     /// Whether a comma sets one table beside another.
     is_from: bool,
+    /// Whether CASE opened it, and END will close it.
+    is_case: bool,
 }
 
 /// As [`check_tokens`], of a text; one that is not even tokens is the parser's to refuse.
@@ -51,8 +53,10 @@ pub fn check_nesting(sql: &str) -> Result<(), SqlError> {
 pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     let mut levels = vec![Level::default()];
     let (mut nested, mut parts) = (0, 0);
-    let mut is_member = false;
+    let mut before = &Token::SemiColon;
     for TokenWithSpan { token, span } in tokens {
+        let is_member = *before == Token::Period;
+        let is_name = is_member || keyword(before) == Keyword::AS;
         let too_much = |message: String| SqlError::at(span.start.line, span.start.column, message);
         let Some(level) = levels.last_mut() else { break };
         match token {
@@ -67,8 +71,10 @@ pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
                 level.operators_max = level.operators_max.max(level.operators);
                 level.operators = 0;
             }
-            token if opens(token) => levels.push(Level::default()),
-            token if closes(token) => nested += close(&mut levels),
+            token if opens(token, is_name) => {
+                levels.push(Level { is_case: is_case(token), ..Level::default() });
+            }
+            token if closes(token, is_name, level) => nested += close(&mut levels),
             token => {
                 if is_operator(token) {
                     level.operators += 1;
@@ -82,7 +88,7 @@ pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
                 }
             }
         }
-        is_member = *token == Token::Period;
+        before = token;
         if nested > OPERATORS_MAX || levels.len() > OPERATORS_MAX {
             return Err(too_much(format!(
                 "an expression has more than {OPERATORS_MAX} operators; write a list after IN, a \
@@ -116,14 +122,19 @@ fn keyword(token: &Token) -> Keyword {
     }
 }
 
-fn opens(token: &Token) -> bool {
-    matches!(token, Token::LParen | Token::LBracket | Token::LBrace)
-        || keyword(token) == Keyword::CASE
+fn is_case(token: &Token) -> bool {
+    keyword(token) == Keyword::CASE
 }
 
-fn closes(token: &Token) -> bool {
+/// Whether `token` opens a level; CASE does not where it is a name.
+fn opens(token: &Token, is_name: bool) -> bool {
+    matches!(token, Token::LParen | Token::LBracket | Token::LBrace) || (is_case(token) && !is_name)
+}
+
+/// Whether `token` closes `level`; END does not where it is a name, as in `w.end`.
+fn closes(token: &Token, is_name: bool, level: &Level) -> bool {
     matches!(token, Token::RParen | Token::RBracket | Token::RBrace)
-        || keyword(token) == Keyword::END
+        || (keyword(token) == Keyword::END && level.is_case && !is_name)
 }
 
 /// Every sign that is not known to be harmless, and the words that join two expressions into one.
@@ -231,6 +242,8 @@ mod tests {
             format!("SELECT a{}", "[1 + 1]".repeat(600)),
             format!("SELECT {}1", "NOT ".repeat(600)),
             format!("SELECT {}1{}", "(".repeat(600), ")".repeat(600)),
+            format!("SELECT ({}w.end, 1)", "f(w.end, ".repeat(600)),
+            format!("SELECT {}1", "f(w.end AS end, ".repeat(600)),
             // Nested and long at each level.
             format!("SELECT {}1{}", "(".repeat(40), format!("{})", "+1".repeat(20)).repeat(40)),
             format!(

@@ -1,21 +1,25 @@
-//! Two small rewrites around the parser, for tables as arguments of window functions.
+//! Small rewrites around the parser, for tables as arguments of window functions.
 //!
-//! The parser does not take `TABLE t` as an argument: the word is dropped from the tokens, so that
-//! every other token keeps its line and column. And DataFusion looks for a statement's tables
-//! before it plans, but not among arguments: there `t` becomes `(SELECT * FROM t)`.
+//! The parser does not take `TABLE t` or `TABLE (SELECT ...)` as an argument: the word is dropped
+//! from the tokens, so that every other token keeps its line and column. And DataFusion looks for
+//! a statement's tables before it plans, but not among arguments: there `t` becomes
+//! `(SELECT * FROM t)`. Flink asks for the number of an interval's digits, `SECOND(4)`, which
+//! changes nothing here: it is dropped, for DataFusion refuses it.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Query, SetExpr, TableFactor,
-    VisitMut, VisitorMut,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart, Query,
+    SetExpr, TableFactor, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
-/// Drops `TABLE` before a name where an argument begins.
+use super::window_call::is_window_function;
+
+/// Drops `TABLE` before a name or a query where an argument begins.
 pub(super) fn drop_table_keyword(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let keep: Vec<bool> = (0..tokens.len()).map(|at| !is_table_argument(&tokens, at)).collect();
     tokens.into_iter().zip(keep).filter_map(|(token, keep)| keep.then_some(token)).collect()
@@ -24,32 +28,55 @@ pub(super) fn drop_table_keyword(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpa
 fn is_table_argument(tokens: &[TokenWithSpan], at: usize) -> bool {
     is_table(&tokens[at].token)
         && matches!(
-            significant(tokens[..at].iter().rev()),
+            significant(tokens[..at].iter().rev()).next(),
             Some(Token::LParen | Token::Comma | Token::RArrow)
         )
-        && matches!(significant(tokens[at + 1..].iter()), Some(Token::Word(_)))
+        && is_table_or_query(&tokens[at + 1..])
+}
+
+fn is_table_or_query(tokens: &[TokenWithSpan]) -> bool {
+    let mut tokens = significant(tokens.iter());
+    match tokens.next() {
+        Some(Token::Word(_)) => true,
+        Some(Token::LParen) => matches!(
+            tokens.next(),
+            Some(Token::Word(Word { keyword: Keyword::SELECT | Keyword::WITH, .. }))
+        ),
+        _ => false,
+    }
 }
 
 fn is_table(token: &Token) -> bool {
     matches!(token, Token::Word(Word { keyword: Keyword::TABLE, quote_style: None, .. }))
 }
 
-fn significant<'a>(mut tokens: impl Iterator<Item = &'a TokenWithSpan>) -> Option<&'a Token> {
-    tokens.find(|token| !matches!(token.token, Token::Whitespace(_))).map(|token| &token.token)
+fn significant<'a>(
+    tokens: impl Iterator<Item = &'a TokenWithSpan>,
+) -> impl Iterator<Item = &'a Token> {
+    tokens.map(|token| &token.token).filter(|token| !matches!(token, Token::Whitespace(_)))
 }
 
-/// Makes a query of each table that is an argument of a window function.
-pub(super) fn query_table_arguments(query: &mut Query) {
+/// Makes a query of each table that is an argument of a window function, and drops what says how
+/// many digits an interval has.
+pub(super) fn rewrite_query(query: &mut Query) {
     // The visitor never breaks off.
-    if query.visit(&mut TableArguments).is_break() {
-        tracing::debug!("table arguments were visited in part");
+    if query.visit(&mut Rewrites).is_break() {
+        tracing::debug!("a query was rewritten in part");
     }
 }
 
-struct TableArguments;
+struct Rewrites;
 
-impl VisitorMut for TableArguments {
+impl VisitorMut for Rewrites {
     type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Interval(interval) = expr {
+            interval.leading_precision = None;
+            interval.fractional_seconds_precision = None;
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_table_factor(&mut self, relation: &mut TableFactor) -> ControlFlow<()> {
         match relation {
@@ -73,8 +100,8 @@ impl VisitorMut for TableArguments {
 }
 
 fn is_window(name: &ObjectName) -> bool {
-    let name = name.to_string().to_lowercase();
-    matches!(name.as_str(), "tumble" | "hop" | "cumulate" | "session")
+    matches!(name.0.as_slice(), [ObjectNamePart::Identifier(ident)]
+        if is_window_function(&ident.value.to_lowercase()))
 }
 
 /// The table is the argument `DATA`, or the first.

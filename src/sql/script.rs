@@ -9,7 +9,8 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::error::{SqlError, parser_error, tokenizer_error};
 use super::nesting::check_tokens;
-use super::rewrite::{drop_table_keyword, query_table_arguments};
+use super::partition_by::partition_as_argument;
+use super::rewrite::{drop_table_keyword, rewrite_query};
 
 const RECURSION_MAX: usize = 200;
 
@@ -51,9 +52,10 @@ pub fn parse_script(sql: &str) -> Result<Vec<JobStatement>, SqlError> {
         .tokenize_with_location()
         .map_err(|error| tokenizer_error(&error))?;
     check_tokens(&tokens)?;
+    let tokens = partition_as_argument(drop_table_keyword(tokens))?;
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(RECURSION_MAX)
-        .with_tokens_with_locations(drop_table_keyword(tokens));
+        .with_tokens_with_locations(tokens);
     let mut statements = Vec::new();
     loop {
         while parser.consume_token(&Token::SemiColon) {}
@@ -64,7 +66,7 @@ pub fn parse_script(sql: &str) -> Result<Vec<JobStatement>, SqlError> {
         let line = first.span.start.line;
         let statement = parser.parse_statement().map_err(|error| parser_error(&error))?;
         let mut statement = job_statement(line, statement)?;
-        query_table_arguments(&mut statement.query);
+        rewrite_query(&mut statement.query);
         statements.push(statement);
         let next = parser.peek_token();
         if !matches!(next.token, Token::SemiColon | Token::EOF) {

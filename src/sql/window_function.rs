@@ -1,7 +1,7 @@
-//! Windows as grouping expressions: Arroyo's `tumble(size)` and `hop(slide, size)`, and the
-//! `date_trunc` and `date_bin` of the event time that everybody types.
+//! Windows as grouping expressions: Arroyo's `tumble(size)`, `hop(slide, size)` and `session(gap)`,
+//! and the `date_trunc` and `date_bin` of the event time that everybody types.
 //!
-//! The first two are functions only in name: they take the event time that FROM carries. The
+//! The first three are functions only in name: they take the event time that FROM carries. The
 //! planner of `plan/` recognises them among the grouping keys and computes them from the window;
 //! anywhere else they are refused.
 
@@ -12,18 +12,22 @@ use datafusion::logical_expr::{
 };
 
 use super::interval::interval_us;
+use super::window_call::{HOP, SESSION, TUMBLE};
 use super::window_node::time_type;
 use super::window_shape::WindowShape;
-use super::windows::Windows;
+use super::windows::{SessionShape, Windows};
 
 const MONDAY_US: i64 = 4 * 86_400_000_000;
 
-/// `tumble` and `hop` as the function registry knows them.
+/// The functions that give the window of a group, and stand in GROUP BY only.
+pub const WINDOW_FUNCTIONS: [&str; 3] = [TUMBLE, HOP, SESSION];
+
+/// They as the function registry knows them.
 pub(super) fn window_functions() -> Vec<ScalarUDF> {
-    ["tumble", "hop"].into_iter().map(|name| ScalarUDF::from(WindowFunction::new(name))).collect()
+    WINDOW_FUNCTIONS.into_iter().map(|name| ScalarUDF::from(WindowFunction::new(name))).collect()
 }
 
-/// The struct that `tumble()` and `hop()` give: the window's `start` and `end`.
+/// The struct that [`WINDOW_FUNCTIONS`] give: the window's `start` and `end`.
 pub fn window_struct_fields() -> Fields {
     Fields::from(vec![Field::new("start", time_type(), true), Field::new("end", time_type(), true)])
 }
@@ -90,12 +94,19 @@ pub fn window_key(expr: &Expr) -> Result<Option<WindowKey>> {
     let Expr::ScalarFunction(call) = strip(expr) else { return Ok(None) };
     let args: Vec<&Expr> = call.args.iter().map(strip).collect();
     match (call.func.name(), args.as_slice()) {
-        ("tumble", [size]) => of_event_time(interval_us(size)?, None).map(Some),
-        ("hop", [slide, size]) => {
-            of_event_time(interval_us(size)?, Some(interval_us(slide)?)).map(Some)
+        (TUMBLE, [size]) => {
+            of_event_time(WindowShape::tumble(interval_us(size)?, 0).map(Windows::Aligned))
         }
-        ("tumble", _) => plan_err!("tumble takes one length: tumble(INTERVAL '1' MINUTE)"),
-        ("hop", _) => plan_err!("hop takes a slide and a size, both intervals"),
+        (HOP, [slide, size]) => {
+            let shape = WindowShape::new(interval_us(size)?, interval_us(slide)?, 0);
+            of_event_time(shape.map(Windows::Aligned))
+        }
+        (SESSION, [gap]) => {
+            of_event_time(SessionShape::new(interval_us(gap)?).map(Windows::Session))
+        }
+        (TUMBLE, _) => plan_err!("tumble takes one length: tumble(INTERVAL '1' MINUTE)"),
+        (HOP, _) => plan_err!("hop takes a slide and a size, both intervals"),
+        (SESSION, _) => plan_err!("session takes one gap: session(INTERVAL '5' MINUTE)"),
         ("date_trunc", [Expr::Literal(unit, _), Expr::Column(time)]) => {
             Ok(truncation(unit).map(|shape| started(shape, time)))
         }
@@ -109,12 +120,12 @@ pub fn window_key(expr: &Expr) -> Result<Option<WindowKey>> {
     }
 }
 
-/// Whether an expression calls `tumble()` or `hop()` somewhere.
+/// Whether an expression calls one of [`WINDOW_FUNCTIONS`] somewhere.
 pub fn calls_window_function(expr: &Expr) -> bool {
     use datafusion::common::tree_node::TreeNode;
     expr.exists(|node| {
         Ok(matches!(node, Expr::ScalarFunction(call)
-            if matches!(call.func.name(), "tumble" | "hop")))
+            if WINDOW_FUNCTIONS.contains(&call.func.name())))
     })
     .unwrap_or(true)
 }
@@ -130,13 +141,9 @@ pub fn strip(expr: &Expr) -> &Expr {
     }
 }
 
-fn of_event_time(size_us: i64, slide_us: Option<i64>) -> Result<WindowKey> {
-    match WindowShape::new(size_us, slide_us.unwrap_or(size_us), 0) {
-        Ok(shape) => Ok(WindowKey {
-            windows: Windows::Aligned(shape),
-            time: None,
-            value: WindowValue::Struct,
-        }),
+fn of_event_time(windows: std::result::Result<Windows, String>) -> Result<Option<WindowKey>> {
+    match windows {
+        Ok(windows) => Ok(Some(WindowKey { windows, time: None, value: WindowValue::Struct })),
         Err(why) => plan_err!("{why}"),
     }
 }
@@ -169,3 +176,6 @@ fn origin_us(rest: &[&Expr]) -> Option<i64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
