@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::context::SessionState;
@@ -15,11 +15,11 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
-use super::cut::{cut, has_subquery_over};
+use super::cut::{Cut, cut, has_subquery_over};
 use super::feed::Feed;
 use super::input::Input;
 use super::nature::Nature;
-use super::query::{Prepared, Query, arrow_schema, sink_projection};
+use super::query::{Prepared, Query, REVISION, arrow_schema, sink_projection};
 use super::stage::Stage;
 use crate::operator::StreamTable;
 use crate::sql::{JobStatement, SqlError, StatementKind};
@@ -33,6 +33,8 @@ pub struct SourceTable {
     pub schema: SchemaRef,
     /// The column that holds the event time.
     pub event_time: String,
+    /// How long after its end a window may still change, microseconds.
+    pub allowed_lateness_us: i64,
 }
 
 /// A sink as the planner sees it.
@@ -120,6 +122,8 @@ struct Planner<'a> {
     state: &'a SessionState,
     sinks: &'a [SinkTable],
     event_times: BTreeMap<String, String>,
+    /// By source, where there is any.
+    lateness_us: BTreeMap<String, i64>,
     views: HashSet<String>,
     plan: JobPlan,
     problems: Vec<SqlError>,
@@ -138,8 +142,21 @@ impl<'a> Planner<'a> {
                 .map_err(|error| SqlError::from_planner(&error, 1))?;
             event_times.insert(source.name.clone(), source.event_time.clone());
         }
+        let lateness_us = sources
+            .iter()
+            .filter(|source| source.allowed_lateness_us > 0)
+            .map(|source| (source.name.clone(), source.allowed_lateness_us))
+            .collect();
         let plan = JobPlan::default();
-        Ok(Self { state, sinks, event_times, views: HashSet::new(), plan, problems: vec![] })
+        Ok(Self {
+            state,
+            sinks,
+            event_times,
+            lateness_us,
+            views: HashSet::new(),
+            plan,
+            problems: vec![],
+        })
     }
 
     async fn statement(&mut self, statement: &JobStatement) {
@@ -200,8 +217,12 @@ impl<'a> Planner<'a> {
         let clocks = cut.stages.iter().flat_map(|stage| stage.clocks.iter()).chain(&input);
         let sources: BTreeSet<String> =
             clocks.filter_map(|clock| clock.source().map(str::to_owned)).collect();
+        let revises = self.may_revise(&cut, &sources)?;
         let plan = sink_projection(cut.plan)?;
-        let schema = arrow_schema(&plan);
+        let mut schema = arrow_schema(&plan);
+        if revises {
+            schema = with_revision(&schema)?;
+        }
         check_partitions(sink, &schema)?;
         let logic = plan.display_indent().to_string();
         let prepared = Prepared::new(self.state, plan)?;
@@ -209,7 +230,10 @@ impl<'a> Planner<'a> {
         for feed in cut.feeds {
             self.plan.feeds.entry(feed.id.clone()).or_insert(feed);
         }
-        for stage in cut.stages {
+        for mut stage in cut.stages {
+            let mine = stage.clocks.iter().filter_map(Input::source);
+            let lateness = mine.filter_map(|name| self.lateness_us.get(name).copied());
+            stage.lateness_us = lateness.max().unwrap_or_default();
             let ingest = Prepared::new(self.state, stage.ingest_plan())?;
             self.plan.ingest.entry(stage.id.clone()).or_insert(ingest);
             self.plan.stages.entry(stage.id.clone()).or_insert(stage);
@@ -220,11 +244,34 @@ impl<'a> Planner<'a> {
             sources: sources.into_iter().collect(),
             stages: stages.into_iter().collect(),
             input,
+            revises,
             schema,
             logic,
             prepared,
         });
         Ok(())
+    }
+
+    /// Whether late rows may change windows that the query has written.
+    fn may_revise(&self, cut: &Cut, sources: &BTreeSet<String>) -> Result<bool> {
+        let Some(source) = sources.iter().find(|name| self.lateness_us.contains_key(*name)) else {
+            return Ok(false);
+        };
+        if !cut.feeds.is_empty() {
+            return datafusion::common::plan_err!(
+                "the source {source} has allowed_lateness, so that its closed windows may change, \
+                 but here a second window is put over them, which cannot take back what it was \
+                 given; leave allowed_lateness out, or put both windows over the source"
+            );
+        }
+        if cut.stages.iter().any(|stage| stage.sessions.is_some()) {
+            return datafusion::common::plan_err!(
+                "the source {source} has allowed_lateness, but a session that was emitted cannot \
+                 be joined with another by a late row; leave allowed_lateness out and make delay \
+                 longer"
+            );
+        }
+        Ok(!cut.stages.is_empty())
     }
 
     async fn query(&self, statement: &JobStatement) -> Result<LogicalPlan> {
@@ -336,6 +383,19 @@ fn renamed(plan: LogicalPlan, columns: &[String]) -> Result<LogicalPlan> {
         .map(|(column, name)| Expr::Column(column).alias(name))
         .collect();
     LogicalPlanBuilder::from(plan).project(exprs)?.build()
+}
+
+/// The columns of a sink whose rows may be written again.
+fn with_revision(schema: &SchemaRef) -> Result<SchemaRef> {
+    if schema.index_of(REVISION).is_ok() {
+        return datafusion::common::plan_err!(
+            "the column {REVISION} is added where a source has allowed_lateness; name yours \
+             otherwise"
+        );
+    }
+    let revision = Arc::new(Field::new(REVISION, DataType::Int32, false));
+    let fields: Vec<_> = schema.fields().iter().cloned().chain([revision]).collect();
+    Ok(Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())))
 }
 
 fn check_partitions(sink: &SinkTable, schema: &SchemaRef) -> Result<()> {

@@ -16,6 +16,8 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::expressions::{Column, lit};
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
@@ -25,7 +27,7 @@ use super::feed::Feed;
 use super::input::Input;
 use super::job_plan::JobPlan;
 use super::nodes::{PartialNode, StageNode};
-use super::query::{Prepared, Query};
+use super::query::{Prepared, Query, REVISION};
 use super::stage::Stage;
 use super::template::Template;
 use crate::operator::{
@@ -88,7 +90,8 @@ impl JobPlan {
         Ok(cuts)
     }
 
-    /// The close plan of `query` over the state of its stages, by their identity.
+    /// The close plan of `query` over the state of its stages, by their identity; its rows are
+    /// those of the `revision` of their windows, where the query counts them.
     ///
     /// # Errors
     /// When DataFusion cannot plan the query, which `check` would have found.
@@ -97,8 +100,10 @@ impl JobPlan {
         state: &SessionState,
         query: &Query,
         inputs: HashMap<String, StateInput>,
+        revision: u32,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.over_state(state, &query.prepared, inputs).await
+        let plan = self.over_state(state, &query.prepared, inputs).await?;
+        if query.revises { revised(plan, revision) } else { Ok(plan) }
     }
 
     /// The close plan of `feed` over the state of its stages, by their identity.
@@ -214,6 +219,18 @@ impl Stage {
     pub fn state_schema(&self) -> Result<datafusion::arrow::datatypes::SchemaRef> {
         self.template.state_schema()
     }
+}
+
+/// `plan` with the number of its revision as last column.
+fn revised(plan: Arc<dyn ExecutionPlan>, revision: u32) -> Result<Arc<dyn ExecutionPlan>> {
+    let schema = plan.schema();
+    let columns = schema.fields().iter().enumerate().map(|(at, field)| {
+        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), at));
+        (column, field.name().clone())
+    });
+    let revision = i32::try_from(revision).unwrap_or(i32::MAX);
+    let columns: Vec<_> = columns.chain([(lit(revision), REVISION.to_owned())]).collect();
+    Ok(Arc::new(ProjectionExec::try_new(columns, plan)?))
 }
 
 async fn ingest_cut(

@@ -31,6 +31,9 @@ impl Prepared {
     }
 }
 
+/// The column that counts how often a window was written before.
+pub(crate) const REVISION: &str = "_revision";
+
 /// One INSERT of a job.
 #[derive(Debug, Clone)]
 pub struct Query {
@@ -44,6 +47,8 @@ pub struct Query {
     pub stages: Vec<String>,
     /// The stream whose rows pass as they arrive, where it has no stage.
     pub input: Option<Input>,
+    /// Whether late rows may make it write windows again, each time with a higher [`REVISION`].
+    pub revises: bool,
     /// The columns that it writes, those of the partition among them.
     pub schema: SchemaRef,
     /// What a change of the query changes.

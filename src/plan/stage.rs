@@ -49,6 +49,8 @@ pub struct Stage {
     /// The streams whose watermarks it waits for: its own, and those of the stages that a query
     /// puts together with it.
     pub clocks: BTreeSet<Input>,
+    /// How long after its end a window may still change, microseconds.
+    pub lateness_us: i64,
     /// What the identity is a hash of.
     pub logic: String,
     /// How sessions are keyed, where its windows are sessions.
@@ -96,6 +98,7 @@ impl Stage {
             windows,
             panes,
             clocks: [stream.input.clone()].into(),
+            lateness_us: 0,
             logic,
             sessions,
             partial,

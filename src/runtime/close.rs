@@ -8,7 +8,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::context::SessionState;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
 use futures::TryStreamExt;
-use tidegauge_commitlog::SinkFile;
+use tidegauge_commitlog::{Revisions, SinkFile};
 
 use super::clocks::Clocks;
 use super::compile::CompiledJob;
@@ -30,6 +30,7 @@ pub(super) async fn close(
     stages: &mut BTreeMap<String, StageWork>,
     mut clocks: Clocks,
     context: &IngestContext,
+    revisions: &mut Revisions,
 ) -> Result<Vec<SinkFile>> {
     let mut files = Vec::new();
     let mut advanced = BTreeSet::new();
@@ -57,15 +58,54 @@ pub(super) async fn close(
         }
     }
     let session = context.session(job);
-    for query in job.plan.queries.iter().filter(|query| !query.is_stateless()) {
+    for (at, query) in job.plan.queries.iter().enumerate() {
         let works: Vec<&StageWork> = query.stages.iter().filter_map(|id| stages.get(id)).collect();
+        if query.revises {
+            let counts = revisions.entry(at.to_string()).or_default();
+            files.extend(revise(job, query, &works, &session, context, counts).await?);
+        }
         if works.iter().all(|work| work.closing().is_none()) {
             continue;
         }
         let span = Step::Close.span_of("sink", &query.sink);
-        let closing = close_query(job, query, &works, &session, context);
+        let inputs = closing_inputs(&works, context);
+        let closing = close_query(job, query, inputs, &session, context, 0);
         files.extend(in_span(span, closing).await?);
     }
+    revisions.retain(|_, counts| !counts.is_empty());
+    Ok(files)
+}
+
+/// Writes the closed windows that have new rows once more, each in its next revision.
+async fn revise(
+    job: &CompiledJob,
+    query: &Query,
+    works: &[&StageWork],
+    session: &SessionState,
+    context: &IngestContext,
+    counts: &mut BTreeMap<i64, u32>,
+) -> Result<Vec<SinkFile>> {
+    let mut files = Vec::new();
+    let mut ends = BTreeSet::new();
+    for work in works {
+        let Some(stage) = job.plan.stages.get(&work.id) else { continue };
+        let schema = stage.state_schema().map_err(from_datafusion)?;
+        ends.extend(work.changed_ends_us(schema, &context.state).await?);
+    }
+    for end_us in ends {
+        let view = StateView::Closing { after_us: end_us - 1, through_us: end_us };
+        let input = |work: &&StageWork| (work.id.clone(), work.input(&context.state, view));
+        let inputs = works.iter().map(input).collect();
+        let revision = counts.entry(end_us).or_default();
+        *revision += 1;
+        files.extend(close_query(job, query, inputs, session, context, *revision).await?);
+    }
+    // A window that can change no more needs no count.
+    let settled = works.iter().map(|work| match work.open_view() {
+        StateView::Open { through_us } | StateView::Closing { through_us, .. } => through_us,
+    });
+    let settled_us = settled.min().unwrap_or(i64::MIN);
+    counts.retain(|end_us, _| *end_us > settled_us);
     Ok(files)
 }
 
@@ -138,12 +178,13 @@ fn check_fed(feed: &Feed, receipt: &SourceReceipt) -> Result<()> {
 async fn close_query(
     job: &CompiledJob,
     query: &Query,
-    works: &[&StageWork],
+    inputs: HashMap<String, StateInput>,
     session: &SessionState,
     context: &IngestContext,
+    revision: u32,
 ) -> Result<Vec<SinkFile>> {
-    let inputs = closing_inputs(works, context);
-    let plan = job.plan.close_plan(session, query, inputs).await.map_err(from_datafusion)?;
+    let plan = job.plan.close_plan(session, query, inputs, revision).await;
+    let plan = plan.map_err(from_datafusion)?;
     let target = job.sink_target(query, context)?;
     let files = match &context.crew {
         Some(crew) => crew.write_sink(session, plan, target).await?,

@@ -145,6 +145,7 @@ fn source_table(spec: &SourceSpec) -> SourceTable {
         name: spec.name.clone(),
         schema: arrow_schema(&spec.schema),
         event_time: spec.event_time.column.clone(),
+        allowed_lateness_us: 0,
     }
 }
 

@@ -189,7 +189,8 @@ impl Engine {
         check_accounting(&sources, &stages)?;
         let mut files: Vec<SinkFile> =
             receipts.into_values().flat_map(|receipt| receipt.files).collect();
-        let closing = close(&self.job, &mut stages, clocks, &context);
+        let mut revisions = self.state().revisions.clone();
+        let closing = close(&self.job, &mut stages, clocks, &context, &mut revisions);
         files.extend(metrics.timed(observe::Step::Close, closing).await?);
         timings.lap("close");
         let written = metrics
@@ -202,6 +203,7 @@ impl Engine {
             sources,
             stages: stages.into_iter().map(|(id, work)| (id, work.change)).collect(),
             files,
+            revisions,
             timings_ms: timings.laps,
             ..attempt.record()
         };

@@ -145,7 +145,9 @@ fn pass_cut(
                 Some(_) => Some(stage.merge_plan(nothing, partitions).map_err(from_datafusion)?),
                 None => None,
             };
-            let watermark_us = context.watermarks.get(id).copied().flatten();
+            let closed_us = context.watermarks.get(id).copied().flatten();
+            // A window may still change for a while after it closed.
+            let watermark_us = closed_us.map(|us| us.saturating_sub(stage.lateness_us));
             Ok(PassCut {
                 window: Some((stage.windows, watermark_us)),
                 output: OutputTarget::State(target),

@@ -163,8 +163,13 @@ impl Engine {
     fn closes_anything(&self, work: &Work) -> bool {
         let state = self.state();
         self.job.plan.stages.values().any(|stage| {
-            let has_runs = state.stages.get(&stage.id).is_some_and(|state| !state.runs.is_empty());
-            has_runs && self.job.plan.sources_of(stage).iter().all(|name| work.is_still(name))
+            let shape = stage.state_shape();
+            // Closed windows that may still change are kept, too.
+            let is_open = state.stages.get(&stage.id).is_some_and(|state| {
+                let mut ends = state.runs.iter().map(|run| shape.last_end(run.pane_max_us));
+                ends.any(|end| state.watermark_us.is_none_or(|watermark| end > watermark))
+            });
+            is_open && self.job.plan.sources_of(stage).iter().all(|name| work.is_still(name))
         })
     }
 }

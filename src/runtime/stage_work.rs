@@ -4,13 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::memory_pool::MemoryReservation;
+use futures::TryStreamExt;
 use tidegauge_commitlog::{Run, StageChange, StageState, Storage};
 
 use super::pass::StageReceipt;
+use crate::error::{Result, from_datafusion};
 use crate::operator::StateInput;
 use crate::plan::{Input, Stage};
-use crate::state::{StatePart, StateShape, StateView, session_time_min, start_range};
+use crate::state::{
+    StatePart, StateShape, StateView, read_run, session_time_min, start_range, starts_of,
+};
 
 /// A stage between its ingest and its commit.
 #[derive(Debug)]
@@ -19,6 +24,8 @@ pub(super) struct StageWork {
     pub(super) input: Input,
     pub(super) clocks: BTreeSet<Input>,
     pub(super) state: StateShape,
+    /// How long after its end a window may still change.
+    pub(super) lateness_us: i64,
     /// The watermark before this epoch.
     pub(super) after_us: Option<i64>,
     /// The watermark that this epoch reaches.
@@ -72,6 +79,7 @@ impl StageWork {
             input: stage.input.clone(),
             clocks: stage.clocks.clone(),
             state: stage.state_shape(),
+            lateness_us: stage.lateness_us,
             after_us,
             through_us: after_us,
             pieces,
@@ -157,9 +165,42 @@ impl StageWork {
             .min()
     }
 
-    /// The view of what stays open.
+    /// The view of what stays: open windows, and closed ones that may still change.
     pub(super) fn open_view(&self) -> StateView {
-        StateView::Open { through_us: self.through_us.unwrap_or(i64::MIN) }
+        let through_us = self.through_us.unwrap_or(i64::MIN);
+        StateView::Open { through_us: through_us.saturating_sub(self.lateness_us) }
+    }
+
+    /// The ends of windows that had closed before this epoch and have new rows.
+    pub(super) async fn changed_ends_us(
+        &self,
+        schema: SchemaRef,
+        storage: &Storage,
+    ) -> Result<BTreeSet<i64>> {
+        let mut ends = BTreeSet::new();
+        let Some(after_us) = self.after_us.filter(|_| self.lateness_us > 0) else {
+            return Ok(ends);
+        };
+        let since_us = after_us.saturating_sub(self.lateness_us);
+        let closed = |end: &i64| *end > since_us && *end <= after_us;
+        for piece in &self.pieces {
+            let batches = match (&piece.origin, &piece.part) {
+                (PieceOrigin::OldRun(_), _) => continue,
+                _ if self.state.first_end(piece.first_us) > after_us => continue,
+                (_, StatePart::Memory(batches)) => Arc::clone(batches),
+                (_, StatePart::File(run)) => {
+                    let all = StateView::Open { through_us: i64::MIN };
+                    let schema = Arc::clone(&schema);
+                    let rows = read_run(storage.clone(), run.clone(), schema, self.state, all);
+                    Arc::new(rows.try_collect().await.map_err(from_datafusion)?)
+                }
+            };
+            for starts in batches.iter().filter_map(starts_of) {
+                let all = starts.values().iter().flat_map(|start| self.state.ends(*start));
+                ends.extend(all.filter(closed));
+            }
+        }
+        Ok(ends)
     }
 
     /// Settles which pieces stay as they are and gives those that are to be written as one new

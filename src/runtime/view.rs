@@ -100,6 +100,6 @@ impl CompiledJob {
             inputs.insert(id.clone(), work.input(&storage, open));
         }
         let session = self.session_at(view.clock_ms);
-        self.plan.close_plan(&session, query, inputs).await.map_err(from_datafusion)
+        self.plan.close_plan(&session, query, inputs, 0).await.map_err(from_datafusion)
     }
 }

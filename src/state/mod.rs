@@ -4,6 +4,7 @@
 mod part;
 mod run_cache;
 mod run_file;
+pub mod stacks;
 mod state_view;
 
 pub use part::StatePart;

@@ -36,6 +36,14 @@ impl StateShape {
         }
     }
 
+    /// The ends of all windows that hold such a row.
+    pub fn ends(&self, first_us: i64) -> Vec<i64> {
+        match self {
+            Self::Panes(shape) => shape.starts(first_us).map(|mark| shape.end_of(mark)).collect(),
+            _ => vec![self.last_end(first_us)],
+        }
+    }
+
     /// The least watermark at which any window that holds such a row closes.
     pub fn first_end(&self, first_us: i64) -> i64 {
         match self {

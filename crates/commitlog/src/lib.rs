@@ -46,8 +46,8 @@ pub use manifest::Manifest;
 pub use publish::PublishOutcome;
 pub use reader::{LogReader, SegmentCache, read_committed};
 pub use record::{
-    CommitRecord, Epoch, FORMAT_VERSION, Run, SeenFile, Segment, SegmentChange, SinkFile,
-    SourceChange, SourceRows, StageChange, StageRows,
+    CommitRecord, Epoch, FORMAT_VERSION, Revisions, Run, SeenFile, Segment, SegmentChange,
+    SinkFile, SourceChange, SourceRows, StageChange, StageRows,
 };
 pub use seen::{FileHash, SeenFiles};
 pub use settings::LogSettings;

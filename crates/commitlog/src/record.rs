@@ -57,10 +57,17 @@ pub struct CommitRecord {
     /// Segments of progress and of sink files that were written with this epoch. *By the log.*
     #[serde(default)]
     pub segments: SegmentChange,
+    /// How often windows that had closed were emitted again: by query, and by the end of the
+    /// window, microseconds since 1970. Those that may change no more are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub revisions: Revisions,
     /// How long each step took, milliseconds.
     #[serde(default)]
     pub timings_ms: BTreeMap<String, u64>,
 }
+
+/// How often windows were emitted again, by query and by the end of the window.
+pub type Revisions = BTreeMap<String, BTreeMap<i64, u32>>;
 
 /// What an epoch changed about a source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

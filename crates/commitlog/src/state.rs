@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::Manifest;
-use crate::record::{CommitRecord, Epoch, Run, SinkFile, SourceRows, StageRows};
+use crate::record::{CommitRecord, Epoch, Revisions, Run, SinkFile, SourceRows, StageRows};
 use crate::seen::SeenFiles;
 
 /// Everything that holds after an epoch. Folding the same records gives the same state, so a
@@ -33,6 +33,9 @@ pub struct JobState {
     /// Rows written since the job's first epoch, by sink. A reset does not forget them, because
     /// the files are still there.
     pub rows_out: BTreeMap<String, u64>,
+    /// See [`CommitRecord::revisions`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub revisions: Revisions,
     /// The files that are processed.
     pub seen: SeenFiles,
     /// Every sink file ever committed.
@@ -96,6 +99,7 @@ impl JobState {
         for (sink, rows) in &record.rows_out {
             *self.rows_out.entry(sink.clone()).or_default() += rows;
         }
+        self.revisions.clone_from(&record.revisions);
         self.files_last.clone_from(&record.files);
         self.manifest.extend(record.epoch, &record.files);
         if record.segments.spilled {
