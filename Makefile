@@ -15,7 +15,7 @@ TIDEGAUGE_PYTHON := $(CURDIR)/.venv/bin/python
 endif
 export TIDEGAUGE_PYTHON
 
-.PHONY: build demo test lint infra bench w1 clean
+.PHONY: build demo test soak lint infra bench w1 clean
 
 build:
 	cargo build --locked --workspace
@@ -34,6 +34,11 @@ test: $(PYTHON_READY)
 	cargo test --locked --workspace --exclude tidegauge-commitlog
 	cargo test --locked --package tidegauge-commitlog
 	$(TIDEGAUGE) test
+
+# The differential property test for a night: PROPERTY_SEED repeats a run, PROPERTY_CASE one case of it.
+soak:
+	PROPERTY_CASES=$${PROPERTY_CASES:-100000} cargo test --locked --workspace \
+		--exclude tidegauge-commitlog --test main -- --nocapture a_stream_gives_what_the_batch_query_gives
 
 .venv/.ready: tests/python/requirements.txt tests/python/install.sh
 	tests/python/install.sh .venv

@@ -10,6 +10,8 @@
 //!   of the final rows:   start, end | the grouping keys
 //! ```
 
+use std::collections::BTreeSet;
+
 use datafusion::common::{Column, Result, ScalarValue, plan_err};
 use datafusion::functions_aggregate::expr_fn::{max, min};
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, cast, col, lit};
@@ -22,7 +24,7 @@ use super::stream::Stream;
 use super::template::{PANE, SESSION_END};
 use super::window_choice::{StageWindow, window_nodes};
 use super::window_values::{Bounds, window_columns};
-use crate::sql::{WindowNode, Windows, pane_start_expr, time_type};
+use crate::sql::{WindowNode, WindowValue, Windows, pane_start_expr, time_type};
 
 /// The column that carries the event time up to the aggregate.
 const CARRIED_TIME: &str = "__session_time";
@@ -45,7 +47,28 @@ pub(super) fn suits_partial_sessions(
     }
     Ok(grouping.sets.is_none()
         && window.only_in_keys(&aggregate.input, &aggregate.aggr_expr)
-        && is_projected_only(&aggregate.input))
+        && is_projected_only(&aggregate.input)
+        && groups_by_sessions(aggregate, grouping, window)?)
+}
+
+/// Whether rows of different sessions are in different groups, or in one because the sessions are
+/// equal in all that a stage of sessions groups by. Sessions of different keys may begin at
+/// different times and end at the same.
+fn groups_by_sessions(
+    aggregate: &Aggregate,
+    grouping: &Grouping,
+    window: &StageWindow,
+) -> Result<bool> {
+    if window.keys.iter().any(|(_, value)| *value == WindowValue::Start) {
+        return Ok(true);
+    }
+    let nodes = window_nodes(&aggregate.input)?;
+    let partition = nodes.first().map(|node| node.partition.len()).unwrap_or_default();
+    let mut found = BTreeSet::new();
+    for expr in &grouping.exprs {
+        found.extend(partition_key(&aggregate.input, window, expr, &[])?);
+    }
+    Ok(found.len() == partition)
 }
 
 /// Whether between the window and `plan` there is nothing but projections and aliases.

@@ -1,148 +1,236 @@
-//! C1, batch equality: a drawn table, in a drawn order of arrival within the delay, in drawn
-//! files, epochs and partitions, under a drawn query, in this process or on two workers, gives what
-//! one-shot DataFusion gives.
+//! C1, batch equality: drawn tables, in a drawn order of arrival, in drawn files, epochs and
+//! partitions, under drawn queries, in this process or on two workers, with crashes between and
+//! inside epochs, give what one-shot DataFusion gives.
 //!
-//! The reference shares nothing with the planner: it joins the rows with a list of windows that
-//! is made here by counting, and runs plain SQL over that.
+//! The reference shares nothing with the planner: it joins the rows with windows that are listed
+//! here by counting, and runs plain SQL over that, a view at a time. Where rows come late, it
+//! leaves out those pairs of row and window that were closed when the row came.
+//!
+//! ```text
+//!   PROPERTY_CASES=100000     how many are drawn
+//!   PROPERTY_SEED=7           from which seed; a failure prints its own
+//!   PROPERTY_CASE=42          only this one
+//!   PROPERTY_FAILURES=10      go on until so many have failed
+//! ```
 
+mod chain;
+mod crash;
 mod crew;
+mod found;
+mod inside;
 mod query;
+mod reference;
 mod table;
+mod windows;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
-use datafusion::datasource::MemTable;
-use datafusion::prelude::{SessionConfig, SessionContext};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tidegauge::cluster::Cluster;
 
-use super::harness::{published_rows, run_drained_on, scratch, sorted_text, write_job};
+use super::harness::sorted_text;
+use chain::{DrawnChain, Program, drawn_chain};
 use crew::workers_of_this_process;
-use query::{DrawnQuery, drawn_query};
-use table::{DrawnTable, drawn_table};
+use reference::Reference;
+use table::{DrawnTable, Limits, raw_table};
 
-const CASES: u32 = 2_000;
+const CASES: u32 = 5_000;
+/// The progress of long runs is shown after so many cases.
+const SHOWN_EVERY: u32 = 1_000;
 
 /// One drawn case.
 #[derive(Debug, Clone)]
 struct Case {
     table: DrawnTable,
-    query: DrawnQuery,
+    second: DrawnTable,
+    /// Whether some rows of the first come later than the delay.
+    lates: bool,
+    chains: Vec<DrawnChain>,
     partitions: usize,
     files_per_epoch: usize,
     runs_max: usize,
     cache_max: &'static str,
     on_workers: bool,
+    /// The files come in so many parts; the engine is opened anew for each.
+    portions: usize,
+    /// A run is dropped after so many polls.
+    crashes: Vec<usize>,
 }
 
 fn drawn_case() -> impl Strategy<Value = Case> {
-    (
-        drawn_table(),
-        drawn_query(),
+    let chains = prop_oneof![
+        6 => proptest::collection::vec(drawn_chain(), 1),
+        1 => proptest::collection::vec(drawn_chain(), 2..4),
+    ];
+    let state = (
         prop_oneof![Just(1_usize), Just(2), Just(7)],
         prop_oneof![3 => Just(1_usize), 1 => Just(3)],
         prop_oneof![Just(2_usize), Just(3), Just(16)],
         prop_oneof![Just("1B"), Just("64MiB")],
         prop_oneof![7 => Just(false), 1 => Just(true)],
-    )
-        .prop_map(
-            |(table, query, partitions, files_per_epoch, runs_max, cache_max, on_workers)| Case {
-                table,
-                query,
+    );
+    let polls = prop_oneof![0_usize..20, 0_usize..100, 0_usize..400];
+    let crashes = prop_oneof![
+        2 => Just(vec![]),
+        1 => proptest::collection::vec(polls, 1..4),
+    ];
+    let portions = prop_oneof![2 => Just(1_usize), 1 => 2_usize..4];
+    let lates = proptest::bool::weighted(0.25);
+    (raw_table(), raw_table(), chains, state, portions, crashes, lates).prop_map(
+        |(first, second, chains, state, portions, crashes, lates)| {
+            let (partitions, files_per_epoch, runs_max, cache_max, on_workers) = state;
+            let depth = chains.iter().map(DrawnChain::depth).max().unwrap_or(1);
+            let lates = lates && !chains.iter().any(DrawnChain::reads_second_source);
+            // Every stage multiplies the rows by the windows that hold them.
+            let rows_max = [80, 25, 12][depth - 1];
+            Case {
+                table: first.arranged(Limits { rows_max, lates, first_id: 0 }),
+                second: second.arranged(Limits { rows_max, lates: false, first_id: 1_000 }),
+                lates,
+                chains,
                 partitions,
                 files_per_epoch,
                 runs_max,
                 cache_max,
                 on_workers,
-            },
-        )
+                portions,
+                crashes,
+            }
+        },
+    )
+}
+
+impl Case {
+    /// The sources that any query reads.
+    fn sources(&self) -> Vec<(&'static str, &DrawnTable)> {
+        let mut sources = vec![("t", &self.table)];
+        if self.chains.iter().any(DrawnChain::reads_second_source) {
+            sources.push(("u", &self.second));
+        }
+        sources
+    }
+
+    /// What all queries are in the job and in the reference, and the views of their answers.
+    fn program(&self) -> (Program, Vec<String>) {
+        let mut program = Program::default();
+        let prefixes = ["p", "q", "r"];
+        let answers = self
+            .chains
+            .iter()
+            .zip(prefixes)
+            .map(|(chain, prefix)| chain.add_to(&mut program, prefix));
+        let answers = answers.collect();
+        (program, answers)
+    }
+
+    fn job_sql(&self) -> String {
+        let (program, answers) = self.program();
+        let inserts = answers
+            .iter()
+            .enumerate()
+            .map(|(at, view)| format!("INSERT INTO out{at} SELECT * FROM {view}"));
+        let statements: Vec<String> = program.views.into_iter().chain(inserts).collect();
+        format!("{};", statements.join(";\n"))
+    }
+
+    /// When each row of the first source came, in terms of its watermark; the second has no late rows.
+    fn watermarks(&self) -> HashMap<i64, i64> {
+        match self.sources().len() {
+            1 => self.table.watermarks(self.portions, self.files_per_epoch),
+            _ => HashMap::new(),
+        }
+    }
+}
+
+fn setting(name: &str) -> Option<u32> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
 #[test]
 fn a_stream_gives_what_the_batch_query_gives() {
-    let cases = std::env::var("PROPERTY_CASES").ok().and_then(|text| text.parse().ok());
-    let config =
-        Config { cases: cases.unwrap_or(CASES), failure_persistence: None, ..Config::default() };
+    let seed = setting("PROPERTY_SEED").unwrap_or_else(rand::random);
+    let cases = match setting("PROPERTY_CASE") {
+        Some(case) => case..case + 1,
+        None => 0..setting("PROPERTY_CASES").unwrap_or(CASES),
+    };
+    eprintln!("PROPERTY_SEED={seed}");
+    let failures_max = setting("PROPERTY_FAILURES").unwrap_or(1) as usize;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let each = config.cases.div_ceil(u32::try_from(threads).unwrap());
+    let next = AtomicU32::new(cases.start);
+    let failures: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let is_over = || failures.lock().unwrap().len() >= failures_max;
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                let config = Config { cases: each, ..config.clone() };
-                run_cases(config);
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let workers = runtime.block_on(async { workers_of_this_process() });
+                while !is_over() {
+                    let case = next.fetch_add(1, Ordering::Relaxed);
+                    if case >= cases.end {
+                        break;
+                    }
+                    if let Err(why) = check(&runtime, &workers, seed, case) {
+                        eprintln!("{why}");
+                        failures.lock().unwrap().push(why);
+                    }
+                    if (case + 1) % SHOWN_EVERY == 0 {
+                        eprintln!("PROPERTY_SEED={seed}: {} of {} cases", case + 1, cases.end);
+                    }
+                }
             });
         }
     });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} cases failed; the first:\n{}", failures.len(), failures[0]);
 }
 
-fn run_cases(config: Config) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let workers = runtime.block_on(async { workers_of_this_process() });
-    let mut runner = TestRunner::new(config);
-    let outcome = runner.run(&drawn_case(), |case| {
-        let (stream, batch) = runtime.block_on(both(&case, &workers));
+/// Draws the case of this number, which depends on the seed and on nothing else, and shrinks it
+/// where it fails.
+fn check(
+    runtime: &tokio::runtime::Runtime,
+    workers: &Arc<Cluster>,
+    seed: u32,
+    number: u32,
+) -> Result<(), String> {
+    let mut bytes = [0_u8; 32];
+    bytes[..4].copy_from_slice(&seed.to_le_bytes());
+    bytes[4..8].copy_from_slice(&number.to_le_bytes());
+    let config = Config {
+        cases: 1,
+        failure_persistence: None,
+        max_shrink_iters: setting("PROPERTY_SHRINKS").unwrap_or(600),
+        ..Config::default()
+    };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let outcome = TestRunner::new_with_rng(config, rng).run(&drawn_case(), |case| {
+        let batch = runtime.block_on(at_once(&case));
+        let stream = runtime
+            .block_on(crash::as_a_stream(&case, case.on_workers.then(|| Arc::clone(workers))));
         prop_assert_eq!(
             stream,
             batch,
-            "job:\n{}\nreference:\n{}",
-            case.query.job_sql(),
-            case.query.reference_sql()
+            "job:\n{}\nreference:\n{:#?}",
+            case.job_sql(),
+            case.program().0.steps
         );
         Ok(())
     });
-    if let Err(failure) = outcome {
-        panic!("{failure}");
-    }
+    outcome.map_err(|why| format!("PROPERTY_SEED={seed} PROPERTY_CASE={number}\n{why}"))
 }
 
-async fn both(case: &Case, workers: &Arc<Cluster>) -> (Vec<String>, Vec<String>) {
-    let workers = case.on_workers.then(|| Arc::clone(workers));
-    (as_a_stream(case, workers).await, at_once(case).await)
-}
-
-async fn as_a_stream(case: &Case, workers: Option<Arc<Cluster>>) -> Vec<String> {
-    let folder = scratch();
-    let input = folder.path().join("in");
-    case.table.write_files(&input);
-    let yaml = format!(
-        "name: drawn\nsources:\n  t:\n    location: {input}/\n    format: json\n    schema: {schema}\n    \
-         event_time: {{column: ts, delay: {delay}ms, future_max: 36500d}}\nsinks:\n  out: {{location: {out}/}}\n\
-         epoch: {{files_max: {files}}}\n\
-         state: {{location: {state}/, runs_max: {runs}, cache_max: {cache}, checkpoint_every: 3, retain_epochs: 2}}\n\
-         partitions: {partitions}",
-        input = input.display(),
-        schema = table::SCHEMA,
-        delay = table::DELAY_MS,
-        out = folder.path().join("out").display(),
-        files = case.files_per_epoch,
-        state = folder.path().join("state").display(),
-        runs = case.runs_max,
-        cache = case.cache_max,
-        partitions = case.partitions,
-    );
-    let job = write_job(folder.path(), &yaml, &case.query.job_sql());
-    let summary = run_drained_on(&job, workers).await;
-    assert_eq!(summary.rows_late, 0, "the drawn order of arrival stays within the delay");
-    assert_eq!(summary.rows_in, case.table.rows.len() as u64);
-    published_rows(&job, "out").await
-}
-
-async fn at_once(case: &Case) -> Vec<String> {
-    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
-    for function in tidegauge_udfs::all_scalars() {
-        context.register_udf(function);
+async fn at_once(case: &Case) -> Vec<Vec<String>> {
+    let sources = case.sources().into_iter().map(|(name, table)| (name, table.batch())).collect();
+    let reference = Reference::new(sources, case.watermarks());
+    let (program, answers) = case.program();
+    reference.run(&program.steps).await;
+    let mut shown = Vec::new();
+    for view in answers {
+        let rows = reference.answer(&format!("SELECT * FROM {view}")).await;
+        shown.push(sorted_text(&[rows]));
     }
-    for function in tidegauge_udfs::all_aggregates() {
-        context.register_udaf(function);
-    }
-    let rows = case.table.batch();
-    let windows = case.query.windows(&case.table);
-    for (name, batch) in [("rows", rows), ("windows", windows)] {
-        let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap();
-        context.register_table(name, Arc::new(table)).unwrap();
-    }
-    let sql = case.query.reference_sql();
-    let frame = context.sql(&sql).await.unwrap_or_else(|error| panic!("{sql}\n{error}"));
-    sorted_text(&frame.collect().await.unwrap_or_else(|error| panic!("{sql}\n{error}")))
+    shown
 }

@@ -1,56 +1,44 @@
-//! Drawn queries: the same question as a job asks it, in any of the window forms, and as plain
-//! SQL over rows that were joined with a list of windows.
+//! Drawn questions about the rows of each window, and their text: as a view of a job in any of the
+//! window forms, and as plain SQL over rows that were joined with their windows.
+//!
+//! Every view has the same columns, so that any may follow any: the window's (`ws`, `we`, `wt`, some
+//! of them), then `k`, `d`, `x`, `f`, `id` as a source has them, and what the last one adds.
 
-use std::sync::Arc;
-
-use datafusion::arrow::array::{RecordBatch, TimestampMicrosecondArray};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use proptest::prelude::*;
 
-use super::table::DrawnTable;
+use super::chain::{Program, Relation};
+use super::reference::Step;
+use super::windows::DrawnWindow;
 
-/// How the job spells its window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Flink,
-    FlinkBare,
-    FlinkNamed,
-    RisingWave,
-    Arroyo,
-    DateTrunc,
-    DateBin,
-}
-
-/// What stands above the aggregate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Above {
-    Nothing,
-    Having,
-    TopN,
-    Share,
-    OrderBy,
-    Again,
-    Distinct,
-    Joined,
-    Union,
-}
-
-/// A question about the rows of each window.
+/// What is asked of the rows of a window.
 #[derive(Debug, Clone)]
-pub struct DrawnQuery {
-    form: Form,
-    size_s: i64,
-    slide_s: i64,
-    offset_s: i64,
-    keys: Vec<&'static str>,
+pub struct DrawnBody {
+    kind: Kind,
+    keys: &'static [(&'static str, &'static str)],
     sets: bool,
     aggregates: Vec<&'static str>,
+    /// Of the columns that are no key: which aggregate makes them.
+    makes: usize,
+    below: Option<&'static str>,
     condition: Option<&'static str>,
-    above: Above,
     /// Reads the window's columns in an aggregate, so that panes cannot be used.
     reads_window: bool,
 }
 
+/// An aggregate, or the windowed rows themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Aggregate,
+    Rows,
+    FirstRows,
+    RankedRows,
+    DistinctRows,
+}
+
+/// The columns that every view has after its window's.
+pub const COLUMNS: [&str; 5] = ["k", "d", "x", "f", "id"];
+
+/// `{o}` is a total order of the input, `{t}` its event time.
 const AGGREGATES: [&str; 26] = [
     "count(*)",
     "count(x)",
@@ -68,10 +56,10 @@ const AGGREGATES: [&str; 26] = [
     "bit_xor(x)",
     "bool_or(x > 2)",
     "approx_distinct(x)",
-    "string_agg(d, ',' ORDER BY id)",
-    "first_value(x ORDER BY ts, id)",
-    "last_value(d ORDER BY ts DESC, id)",
-    "array_to_string(array_agg(x ORDER BY id), ',')",
+    "string_agg(d, ',' ORDER BY {o})",
+    "first_value(x ORDER BY {t}, {o})",
+    "last_value(d ORDER BY {t} DESC, {o})",
+    "array_to_string(array_agg(x ORDER BY {o}), ',')",
     "array_to_string(array_sort(array_agg(DISTINCT d)), ',')",
     "count(*) FILTER (WHERE x > 0)",
     "sum(f) FILTER (WHERE d = 'u' AND x IS NOT NULL)",
@@ -82,282 +70,305 @@ const AGGREGATES: [&str; 26] = [
     "entropy(d)",
 ];
 
-pub fn drawn_query() -> impl Strategy<Value = DrawnQuery> {
-    let form = prop_oneof![
-        Just(Form::Flink),
-        Just(Form::FlinkBare),
-        Just(Form::FlinkNamed),
-        Just(Form::RisingWave),
-        Just(Form::Arroyo),
-        Just(Form::DateTrunc),
-        Just(Form::DateBin),
-    ];
-    let sizes = prop_oneof![
-        2 => Just((600_i64, 600_i64)),
-        1 => Just((600, 120)),
-        1 => Just((60, 60)),
-        1 => Just((10, 10)),
-        1 => Just((7, 7)),
-        1 => Just((60, 20)),
-        1 => Just((30, 10)),
-        1 => Just((25, 10)),
-        1 => Just((10, 25)),
-        1 => Just((60, 7)),
-    ];
-    let keys = prop_oneof![
-        Just(vec![]),
-        Just(vec!["k"]),
-        Just(vec!["k", "d"]),
-        Just(vec!["x % 3"]),
-        Just(vec!["upper(k)"]),
-    ];
-    let condition = prop_oneof![
-        3 => Just(None),
+/// For each column that is no key, aggregates of its type, exact in any order.
+const MAKES: [(&str, [&str; 4]); 5] = [
+    ("k", ["min(k)", "max(k)", "max(d)", "last_value(k ORDER BY {o})"]),
+    (
+        "d",
+        [
+            "max(d)",
+            "first_value(d ORDER BY {o})",
+            "min(d)",
+            "string_agg(DISTINCT d, ',' ORDER BY d)",
+        ],
+    ),
+    ("x", ["count(*)", "sum(x)", "max(x)", "count(DISTINCT d)"]),
+    ("f", ["sum(f)", "min(f)", "max(f)", "sum(f) FILTER (WHERE x > 0)"]),
+    ("id", ["min(id)", "max(id)", "sum(id)", "count(*) FILTER (WHERE id > 3)"]),
+];
+
+fn drawn_condition() -> impl Strategy<Value = Option<&'static str>> {
+    prop_oneof![
+        4 => Just(None),
         1 => Just(Some("x > 0")),
         1 => Just(Some("k = 'a' OR d IN ('u', 'v')")),
         1 => Just(Some("f < 0 AND x IS NOT NULL")),
-        1 => Just(Some("1 = 0")),
-    ];
-    let above = prop_oneof![
-        3 => Just(Above::Nothing),
-        1 => Just(Above::Having),
-        1 => Just(Above::TopN),
-        1 => Just(Above::Share),
-        1 => Just(Above::OrderBy),
-        1 => Just(Above::Again),
-        1 => Just(Above::Distinct),
-        1 => Just(Above::Joined),
-        1 => Just(Above::Union),
-    ];
-    let aggregates = proptest::sample::subsequence(AGGREGATES.to_vec(), 0..4);
-    let flags = (proptest::bool::weighted(0.2), proptest::bool::weighted(0.2));
-    (form, sizes, -6_i64..7, keys, aggregates, condition, above, flags).prop_map(
-        |(form, (size_s, slide_s), offset_s, keys, aggregates, condition, above, flags)| {
-            let (sets, reads_window) = flags;
-            let query = DrawnQuery {
-                form,
-                size_s,
-                slide_s,
-                offset_s,
-                sets: sets && keys.len() > 1,
-                keys,
-                aggregates,
-                condition,
-                above,
-                reads_window,
-            };
-            query.consistent()
-        },
-    )
+    ]
 }
 
-impl DrawnQuery {
-    /// Takes back what the drawn form cannot say.
-    fn consistent(mut self) -> Self {
-        self.offset_s %= self.slide_s;
-        match self.form {
-            Form::RisingWave | Form::Arroyo => self.offset_s = 0,
-            Form::DateTrunc => (self.size_s, self.slide_s, self.offset_s) = (60, 60, 0),
-            Form::DateBin => self.slide_s = self.size_s,
-            _ => {}
-        }
-        self.offset_s %= self.slide_s;
-        self.reads_window &= self.is_table_function();
-        self
-    }
-
-    fn is_table_function(&self) -> bool {
-        matches!(self.form, Form::Flink | Form::FlinkBare | Form::FlinkNamed | Form::RisingWave)
-    }
-
-    /// The query as a job writes it.
-    pub fn job_sql(&self) -> String {
-        let relation = self.relation();
-        let (start, end) = match self.form {
-            Form::Arroyo => (self.arroyo(), None),
-            Form::DateTrunc => ("date_trunc('minute', ts)".to_owned(), None),
-            Form::DateBin => {
-                let origin = chrono::DateTime::from_timestamp(self.offset_s, 0).unwrap();
-                let origin = origin.format("%Y-%m-%d %H:%M:%S");
-                let (size, zero) = (self.interval(self.size_s), "TIMESTAMP");
-                (format!("date_bin({size}, ts, {zero} '{origin}')"), None)
-            }
-            _ => ("window_start".to_owned(), Some("window_end")),
-        };
-        let inner = self.grouped(&relation, &start, end);
-        // An Arroyo window is a struct of which the start is compared.
-        let inner = match self.form {
-            Form::Arroyo => {
-                let names = self.output_names().join(", ");
-                format!(
-                    "SELECT w.start AS w{names_sep}{names} FROM ({inner})",
-                    names_sep = if names.is_empty() { "" } else { ", " }
-                )
-            }
-            _ => inner,
-        };
-        format!("CREATE VIEW v AS {inner};\nINSERT INTO out {};", self.topped("v"))
-    }
-
-    /// The same question as plain SQL over the joined rows.
-    pub fn reference_sql(&self) -> String {
-        let relation = "(SELECT rows.*, windows.ws AS window_start, windows.we AS window_end \
-                        FROM rows JOIN windows ON rows.ts >= windows.ws AND rows.ts < windows.we)";
-        let end = self.is_table_function().then_some("window_end");
-        let inner = self.grouped(relation, "window_start", end);
-        // A job writes its timestamps in UTC.
-        let sql = format!("WITH v AS ({inner}) {}", self.topped("v"));
-        format!(
-            "SELECT * REPLACE (arrow_cast(w, 'Timestamp(Microsecond, Some(\"UTC\"))') AS w) FROM ({sql})"
+pub fn drawn_body() -> impl Strategy<Value = DrawnBody> {
+    let kind = prop_oneof![
+        8 => Just(Kind::Aggregate),
+        1 => Just(Kind::Rows),
+        1 => Just(Kind::FirstRows),
+        1 => Just(Kind::RankedRows),
+        1 => Just(Kind::DistinctRows),
+    ];
+    let keys = prop_oneof![
+        Just(&[] as &'static [(&str, &str)]),
+        2 => Just(&[("k", "k")] as &[_]),
+        Just(&[("k", "k"), ("d", "d")] as &[_]),
+        Just(&[("d", "d")] as &[_]),
+        Just(&[("x % 3", "x")] as &[_]),
+        Just(&[("upper(k)", "k")] as &[_]),
+    ];
+    let aggregates = proptest::sample::subsequence(AGGREGATES.to_vec(), 0..4);
+    let flags = (proptest::bool::weighted(0.3), proptest::bool::weighted(0.2));
+    let never = proptest::bool::weighted(0.02);
+    (kind, keys, aggregates, 0_usize..4, drawn_condition(), drawn_condition(), flags, never)
+        .prop_map(
+            |(kind, keys, aggregates, makes, below, condition, (sets, reads_window), never)| {
+                DrawnBody {
+                    kind,
+                    keys,
+                    sets: sets && keys.len() > 1,
+                    aggregates,
+                    makes,
+                    below,
+                    condition: if never { Some("1 = 0") } else { condition },
+                    reads_window,
+                }
+            },
         )
+}
+
+impl DrawnBody {
+    /// Whether its rows are those of closed windows; otherwise they are those of a stream.
+    pub fn is_closed(&self, window: &DrawnWindow) -> bool {
+        self.kind_in(window) != Kind::Rows
     }
 
-    /// Every window that may hold a row, found by counting.
-    pub fn windows(&self, table: &DrawnTable) -> RecordBatch {
-        let (size, slide) = (self.size_s * 1_000_000, self.slide_s * 1_000_000);
-        let first = table.rows.iter().map(|row| row.ts_us).min().unwrap_or(0);
-        let last = table.rows.iter().map(|row| row.ts_us).max().unwrap_or(0);
-        let mut start = self.offset_s * 1_000_000;
-        while start > first - size - slide {
-            start -= slide;
-        }
-        while start + slide <= first - size {
-            start += slide;
-        }
-        let mut starts = Vec::new();
-        while start <= last {
-            starts.push(start);
-            start += slide;
-        }
-        let time = DataType::Timestamp(TimeUnit::Microsecond, None);
-        let schema =
-            Schema::new(vec![Field::new("ws", time.clone(), false), Field::new("we", time, false)]);
-        let ends: Vec<i64> = starts.iter().map(|start| start + size).collect();
-        RecordBatch::try_new(
-            Arc::new(schema),
-            vec![
-                Arc::new(TimestampMicrosecondArray::from(starts)),
-                Arc::new(TimestampMicrosecondArray::from(ends)),
-            ],
-        )
-        .unwrap()
+    /// Windows of GROUP BY have no rows of their own.
+    fn kind_in(&self, window: &DrawnWindow) -> Kind {
+        if window.is_table_function() { self.kind } else { Kind::Aggregate }
     }
 
-    /// The aggregate: `w`, the keys `k0...`, the aggregates `a0...`.
-    fn grouped(&self, relation: &str, start: &str, end: Option<&str>) -> String {
-        let mut columns = vec![format!("{start} AS w")];
-        columns.extend(self.keys.iter().enumerate().map(|(at, key)| format!("{key} AS k{at}")));
-        columns.extend(
-            self.aggregates
-                .iter()
-                .enumerate()
-                .map(|(at, aggregate)| format!("{aggregate} AS a{at}")),
+    /// Adds the view `name` of the question over `input` to both sides of `program`.
+    pub fn ask(
+        &self,
+        program: &mut Program,
+        name: &str,
+        window: &DrawnWindow,
+        input: &Relation,
+        judged: bool,
+    ) -> Relation {
+        let mut input = input.clone();
+        if let Some(below) = self.below {
+            let view = format!("{name}_below");
+            program.view(&view, &format!("SELECT * FROM {} WHERE {below}", input.name));
+            input.name = view;
+        }
+        let time = input.time.clone();
+        let (job, reference) = match window.is_table_function() {
+            true => {
+                let relation = window.relation(&input.name, &time);
+                let windows = format!("{name}_windows");
+                program.steps.push(Step::Windows {
+                    name: windows.clone(),
+                    input: input.name.clone(),
+                    time,
+                    shift_us: 0,
+                    family: window.family,
+                    partition: window.partition.iter().map(|&by| by.to_owned()).collect(),
+                    judged: input.is_source && judged,
+                });
+                let select = |relation: &str| match self.kind {
+                    Kind::Aggregate => self.grouped(relation, window, &input),
+                    _ => self.rows(relation, window, &input),
+                };
+                (select(&relation), select(&windows))
+            }
+            false => self.by_expression(program, name, window, &input, judged),
+        };
+        program.views.push(format!("CREATE VIEW {name} AS {job}"));
+        program.steps.push(Step::Query { name: name.to_owned(), sql: reference });
+        let window_columns: Vec<String> =
+            window.columns().iter().map(|(_, to)| (*to).to_owned()).collect();
+        let more = match self.kind_in(window) {
+            Kind::Aggregate => self.more(window, &input).into_iter().map(|(_, to)| to).collect(),
+            _ => vec![],
+        };
+        let order = window_columns.iter().cloned().chain(COLUMNS.map(str::to_owned));
+        Relation {
+            name: name.to_owned(),
+            time: window_columns[self.makes % window_columns.len()].clone(),
+            order: order.collect::<Vec<_>>().join(", "),
+            window: window_columns,
+            more,
+            is_source: false,
+        }
+    }
+
+    /// A window of GROUP BY, in the job and over the rows of the windows.
+    fn by_expression(
+        &self,
+        program: &mut Program,
+        name: &str,
+        window: &DrawnWindow,
+        input: &Relation,
+        judged: bool,
+    ) -> (String, String) {
+        let is_arroyo = window.columns().len() > 1;
+        let (time, shift_us) = match is_arroyo {
+            true => input.carried_time(),
+            false => (input.time.clone(), 0),
+        };
+        let condition = self.condition_text();
+        // Here WHERE comes before the windows, and sessions are by the grouping keys.
+        let keyed = format!("{name}_keyed");
+        let keys = self.keys.iter().enumerate().map(|(at, (key, _))| format!(", {key} AS by{at}"));
+        let keys: String = keys.collect();
+        let sql = format!("SELECT *{keys} FROM {}{condition}", input.name);
+        program.steps.push(Step::Query { name: keyed.clone(), sql });
+        let windows = format!("{name}_windows");
+        program.steps.push(Step::Windows {
+            name: windows.clone(),
+            input: keyed,
+            time,
+            shift_us,
+            family: window.family,
+            partition: (0..self.keys.len()).map(|at| format!("by{at}")).collect(),
+            judged: input.is_source && judged,
+        });
+        let expression = window.expression(&input.time);
+        let columns = self.columns(window, input);
+        let inner = |expression: &str, relation: &str, condition: &str, outer: &str| {
+            let by = self.group_by(&[expression], window);
+            format!("SELECT {outer}{columns} FROM {relation}{condition} GROUP BY {by}")
+        };
+        if !is_arroyo {
+            let job = inner(&expression, &input.name, &condition, &format!("{expression} AS ws, "));
+            let reference = inner("window_start", &windows, "", "window_start AS ws, ");
+            return (job, reference);
+        }
+        let outer = format!("{expression} AS w, ");
+        let by = if self.makes % 2 == 0 && !self.sets { "w" } else { expression.as_str() };
+        let job = inner(by, &input.name, &condition, &outer);
+        let names: Vec<String> = COLUMNS
+            .iter()
+            .map(|&name| name.to_owned())
+            .chain(self.more_names(window, input))
+            .collect();
+        let job =
+            format!("SELECT w.start AS ws, w.end AS we, {} FROM ({job}) AS s", names.join(", "));
+        let reference = inner(
+            "window_start, window_end",
+            &windows,
+            "",
+            "window_start AS ws, window_end AS we, ",
         );
-        if self.sets {
-            columns.push(format!("grouping({}) AS g", self.keys[0]));
+        (job, reference)
+    }
+
+    fn grouped(&self, relation: &str, window: &DrawnWindow, input: &Relation) -> String {
+        let told = window.columns();
+        let from: Vec<&str> = told.iter().map(|(from, _)| *from).collect();
+        let by = self.group_by(&from, window);
+        format!(
+            "SELECT {}, {} FROM {relation}{} GROUP BY {by}",
+            renamed(&told),
+            self.columns(window, input),
+            self.condition_text()
+        )
+    }
+
+    /// The windowed rows themselves.
+    fn rows(&self, relation: &str, window: &DrawnWindow, input: &Relation) -> String {
+        let told = window.columns();
+        let window_columns = renamed(&told);
+        let columns = COLUMNS.join(", ");
+        let condition = self.condition_text();
+        let from: Vec<&str> = told.iter().map(|(from, _)| *from).collect();
+        let mut by = from.join(", ");
+        if self.makes > 1 {
+            by = format!("{by}, k");
         }
-        if self.reads_window {
-            columns.push(
-                "count(*) FILTER (WHERE ts < window_start + INTERVAL '5' SECOND) AS r".to_owned(),
+        let ranked = |rank: &str, order: &str| {
+            format!(
+                "SELECT {window_columns}, {columns} FROM (SELECT *, {rank}() OVER (PARTITION BY {by} \
+                 ORDER BY {order}) AS n FROM {relation}{condition}) WHERE n <= 2"
+            )
+        };
+        match self.kind {
+            Kind::FirstRows => ranked("ROW_NUMBER", &input.order),
+            Kind::RankedRows if self.makes % 2 == 0 => ranked("DENSE_RANK", "x DESC"),
+            Kind::RankedRows => ranked("RANK", "x"),
+            Kind::DistinctRows => format!(
+                "SELECT DISTINCT {window_columns}, k, d, x % 2 AS x, f, 1 AS id FROM \
+                 {relation}{condition}"
+            ),
+            Kind::Rows | Kind::Aggregate => {
+                format!("SELECT {window_columns}, {columns} FROM {relation}{condition}")
+            }
+        }
+    }
+
+    fn condition_text(&self) -> String {
+        self.condition.map(|condition| format!(" WHERE {condition}")).unwrap_or_default()
+    }
+
+    /// What is selected beside the window's columns.
+    fn columns(&self, window: &DrawnWindow, input: &Relation) -> String {
+        let columns = MAKES.iter().map(|(name, aggregates)| {
+            match self.keys.iter().find(|(_, known)| known == name) {
+                Some((key, _)) => format!("{key} AS {name}"),
+                None => format!("{} AS {name}", ordered(aggregates[self.makes], input)),
+            }
+        });
+        let more =
+            self.more(window, input).into_iter().map(|(expr, name)| format!("{expr} AS {name}"));
+        columns.chain(more).collect::<Vec<_>>().join(", ")
+    }
+
+    fn more(&self, window: &DrawnWindow, input: &Relation) -> Vec<(String, String)> {
+        let aggregates = self.aggregates.iter().enumerate();
+        let mut more: Vec<(String, String)> = aggregates
+            .map(|(at, aggregate)| (ordered(aggregate, input), format!("a{at}")))
+            .collect();
+        if self.is_by_sets(window) {
+            more.push((format!("grouping({})", self.keys[0].0), "g".to_owned()));
+        }
+        if self.reads_window && window.is_table_function() {
+            let counted = format!(
+                "count(*) FILTER (WHERE {} < window_start + INTERVAL '5' SECOND)",
+                input.time
+            );
+            more.push((counted, "r".to_owned()));
+        }
+        more
+    }
+
+    fn more_names(&self, window: &DrawnWindow, input: &Relation) -> Vec<String> {
+        self.more(window, input).into_iter().map(|(_, name)| name).collect()
+    }
+
+    fn is_by_sets(&self, window: &DrawnWindow) -> bool {
+        // The other keys decide what a session() is, so that there can be no sets of them.
+        self.sets && (window.is_table_function() || !window.is_session())
+    }
+
+    fn group_by(&self, window_columns: &[&str], window: &DrawnWindow) -> String {
+        let mut keys: Vec<String> =
+            window_columns.iter().map(|&column| column.to_owned()).collect();
+        if self.is_by_sets(window) {
+            let told = keys.join(", ");
+            let all: Vec<&str> = self.keys.iter().map(|(key, _)| *key).collect();
+            return format!(
+                "GROUPING SETS (({told}, {}), ({told}, {}), ({told}))",
+                all.join(", "),
+                all[0]
             );
         }
-        let mut keys = vec![start.to_owned()];
-        keys.extend(end.map(str::to_owned));
-        let by = if self.sets {
-            let window = keys.join(", ");
-            let all = self.keys.join(", ");
-            format!("GROUPING SETS (({window}, {all}), ({window}, {}), ({window}))", self.keys[0])
-        } else {
-            keys.extend(self.keys.iter().map(|key| (*key).to_owned()));
-            keys.join(", ")
-        };
-        let condition =
-            self.condition.map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
-        format!("SELECT {} FROM {relation}{condition} GROUP BY {by}", columns.join(", "))
+        keys.extend(self.keys.iter().map(|(key, _)| (*key).to_owned()));
+        keys.join(", ")
     }
+}
 
-    /// What stands above the aggregate `view`.
-    fn topped(&self, view: &str) -> String {
-        let names = self.output_names();
-        let all = std::iter::once("w".to_owned()).chain(names.iter().cloned());
-        let all = all.collect::<Vec<_>>().join(", ");
-        let last = names.last().cloned().unwrap_or_else(|| "w".to_owned());
-        match self.above {
-            Above::Nothing => format!("SELECT {all} FROM {view}"),
-            Above::Having => format!("SELECT {all} FROM {view} WHERE {last} IS NOT NULL"),
-            Above::OrderBy => format!("SELECT {all} FROM {view} ORDER BY {last} DESC, w"),
-            Above::Distinct if names.is_empty() => format!("SELECT DISTINCT w FROM {view}"),
-            Above::Distinct => format!("SELECT DISTINCT w, {last} AS l FROM {view}"),
-            Above::TopN => format!(
-                "SELECT {all} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY w ORDER BY {all}) AS n \
-                 FROM {view}) WHERE n <= 2"
-            ),
-            Above::Share => format!(
-                "SELECT {all}, count(*) OVER (PARTITION BY w) AS of_all, \
-                 rank() OVER (PARTITION BY w ORDER BY {last}) AS r1 FROM {view}"
-            ),
-            Above::Again => {
-                format!(
-                    "SELECT w, count(*) AS c, count(DISTINCT {last}) AS l FROM {view} GROUP BY w"
-                )
-            }
-            Above::Joined => format!(
-                "SELECT a.w, a.c, count(*) AS n FROM (SELECT w, count(*) AS c FROM {view} GROUP BY w) AS a \
-                 JOIN {view} AS b ON a.w = b.w GROUP BY a.w, a.c"
-            ),
-            Above::Union => format!(
-                "SELECT {all} FROM {view} UNION ALL SELECT {all} FROM {view} WHERE {last} IS NULL"
-            ),
-        }
-    }
+fn renamed(told: &[(&str, &str)]) -> String {
+    let columns: Vec<String> = told.iter().map(|(from, to)| format!("{from} AS {to}")).collect();
+    columns.join(", ")
+}
 
-    fn output_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = (0..self.keys.len()).map(|at| format!("k{at}")).collect();
-        names.extend((0..self.aggregates.len()).map(|at| format!("a{at}")));
-        names.extend(self.sets.then(|| "g".to_owned()));
-        names.extend(self.reads_window.then(|| "r".to_owned()));
-        names
-    }
-
-    fn relation(&self) -> String {
-        let (size, slide) = (self.interval(self.size_s), self.interval(self.slide_s));
-        let offset = self.interval(self.offset_s);
-        let is_tumble = self.size_s == self.slide_s;
-        match (self.form, is_tumble) {
-            (Form::Flink, true) => {
-                format!("TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), {size}, {offset}))")
-            }
-            (Form::Flink, false) => {
-                format!("TABLE(HOP(TABLE t, DESCRIPTOR(ts), {slide}, {size}, {offset}))")
-            }
-            (Form::FlinkBare, true) => format!("TUMBLE(TABLE t, DESCRIPTOR(ts), {size}, {offset})"),
-            (Form::FlinkBare, false) => {
-                format!("HOP(TABLE t, DESCRIPTOR(ts), {slide}, {size}, {offset})")
-            }
-            (Form::FlinkNamed, true) => format!(
-                "TABLE(TUMBLE(DATA => TABLE t, TIMECOL => DESCRIPTOR(ts), SIZE => {size}, `OFFSET` => {offset}))"
-            ),
-            (Form::FlinkNamed, false) => format!(
-                "TABLE(HOP(DATA => TABLE t, TIMECOL => DESCRIPTOR(ts), SIZE => {size}, SLIDE => {slide}, `OFFSET` => {offset}))"
-            ),
-            (Form::RisingWave, true) => format!("TUMBLE(t, ts, {size})"),
-            (Form::RisingWave, false) => format!("HOP(t, ts, {slide}, {size})"),
-            _ => "t".to_owned(),
-        }
-    }
-
-    fn arroyo(&self) -> String {
-        let (size, slide) = (self.interval(self.size_s), self.interval(self.slide_s));
-        match self.size_s == self.slide_s {
-            true => format!("tumble({size})"),
-            false => format!("hop({slide}, {size})"),
-        }
-    }
-
-    fn interval(&self, seconds: i64) -> String {
-        match self.form {
-            Form::RisingWave => format!("INTERVAL '{seconds} seconds'"),
-            _ => format!("INTERVAL '{seconds}' SECOND"),
-        }
-    }
+fn ordered(aggregate: &str, input: &Relation) -> String {
+    aggregate.replace("{o}", &input.order).replace("{t}", &input.time)
 }

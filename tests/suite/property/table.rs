@@ -1,5 +1,8 @@
-//! Drawn tables: rows with event times around zero, in an order of arrival within the delay.
+//! Drawn tables: rows with event times around zero, in an order of arrival within the delay or, in
+//! some tables, beyond it.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,7 +36,28 @@ pub struct DrawnTable {
     pub cuts: Vec<usize>,
 }
 
-type RawRow = (i64, i64, Option<&'static str>, Option<&'static str>, Option<i64>, Option<f64>);
+/// How much of what was drawn is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub rows_max: usize,
+    /// Whether some rows come later than the delay.
+    pub lates: bool,
+    /// The `id` of the first row.
+    pub first_id: i64,
+}
+
+/// What a table is made of, once it is known how much of it is wanted.
+#[derive(Debug, Clone)]
+pub struct RawTable {
+    begin_ms: i64,
+    rows: Vec<RawRow>,
+    cuts: Vec<usize>,
+}
+
+type RawRow = (
+    (i64, i64, Option<i64>),
+    (Option<&'static str>, Option<&'static str>, Option<i64>, Option<f64>),
+);
 
 fn drawn_row() -> impl Strategy<Value = RawRow> {
     let k = prop_oneof![Just(None), Just(Some("a")), Just(Some("b")), Just(Some(""))];
@@ -42,48 +66,88 @@ fn drawn_row() -> impl Strategy<Value = RawRow> {
     let x = proptest::option::weighted(0.9, -5_i64..6);
     // Dyadic numbers, so that sums are exact in any order.
     let f = proptest::option::weighted(0.9, (-64_i32..64).prop_map(|n| f64::from(n) / 8.0));
-    // Whole seconds are drawn often, because the boundaries of windows are.
-    let step_ms = prop_oneof![Just(0_i64), 0_i64..500, Just(1_000), Just(10_000), 0_i64..40_000];
-    (step_ms, 0..DELAY_MS, k, d, x, f)
+    // Whole seconds are drawn often, because the boundaries of windows are, and gaps of sessions.
+    let step_ms =
+        prop_oneof![Just(0_i64), 0_i64..500, Just(1_000), Just(10_000), Just(5_000), 0_i64..40_000];
+    let late_ms = proptest::option::weighted(0.2, 0_i64..100_000);
+    ((step_ms, 0..DELAY_MS, late_ms), (k, d, x, f))
 }
 
 /// Tables of up to eighty rows over a few minutes, beginning before 1970 or long after.
-pub fn drawn_table() -> impl Strategy<Value = DrawnTable> {
+pub fn raw_table() -> impl Strategy<Value = RawTable> {
     let begin_ms =
         prop_oneof![Just(-120_000_i64), Just(0), Just(1_767_225_600_000), -90_000_i64..0];
-    let rows = proptest::collection::vec(drawn_row(), 0..80);
-    let cuts = proptest::collection::vec(0_usize..80, 0..14);
-    (begin_ms, rows, cuts).prop_map(|(begin_ms, rows, cuts)| arranged(begin_ms, &rows, cuts))
+    let rows = prop_oneof![
+        2 => proptest::collection::vec(drawn_row(), 0..80),
+        1 => proptest::collection::vec(drawn_row(), 0..12),
+    ];
+    let cuts = proptest::collection::vec(0_usize..80, 0..12);
+    (begin_ms, rows, cuts).prop_map(|(begin_ms, rows, cuts)| RawTable { begin_ms, rows, cuts })
 }
 
-/// A row arrives at its event time and some part of the delay later.
-fn arranged(begin_ms: i64, raw: &[RawRow], mut cuts: Vec<usize>) -> DrawnTable {
-    let mut time_ms = begin_ms;
-    let mut arrivals: Vec<(i64, Row)> = Vec::with_capacity(raw.len());
-    for (id, (step_ms, late_ms, k, d, x, f)) in raw.iter().enumerate() {
-        time_ms += step_ms;
-        let id = i64::try_from(id).unwrap();
-        let row = Row { ts_us: time_ms * 1_000, id, k: *k, d: *d, x: *x, f: *f };
-        arrivals.push((time_ms + late_ms, row));
+impl RawTable {
+    /// A row arrives at its event time and some part of the delay later.
+    pub fn arranged(&self, limits: Limits) -> DrawnTable {
+        let mut time_ms = self.begin_ms;
+        let mut arrivals: Vec<(i64, Row)> = Vec::with_capacity(self.rows.len());
+        let mut id = limits.first_id;
+        for ((step_ms, delay_ms, late_ms), (k, d, x, f)) in self.rows.iter().take(limits.rows_max) {
+            time_ms += step_ms;
+            let late_ms = late_ms.filter(|_| limits.lates).unwrap_or_default();
+            let row = Row { ts_us: time_ms * 1_000, id, k: *k, d: *d, x: *x, f: *f };
+            arrivals.push((time_ms + delay_ms + late_ms, row));
+            id += 1;
+        }
+        arrivals.sort_by_key(|(arrival, row)| (*arrival, row.id));
+        let rows: Vec<Row> = arrivals.into_iter().map(|(_, row)| row).collect();
+        let mut cuts: Vec<usize> = self.cuts.iter().map(|cut| (*cut).min(rows.len())).collect();
+        cuts.push(rows.len());
+        cuts.sort_unstable();
+        DrawnTable { rows, cuts }
     }
-    arrivals.sort_by_key(|(arrival, row)| (*arrival, row.id));
-    let rows: Vec<Row> = arrivals.into_iter().map(|(_, row)| row).collect();
-    cuts.iter_mut().for_each(|cut| *cut = (*cut).min(rows.len()));
-    cuts.push(rows.len());
-    cuts.sort_unstable();
-    DrawnTable { rows, cuts }
 }
 
 impl DrawnTable {
-    /// Writes the rows as JSON, a file for each cut; some files are empty.
-    pub fn write_files(&self, folder: &Path) {
+    /// How many files it is.
+    pub fn files(&self) -> usize {
+        self.cuts.len()
+    }
+
+    /// The files of the `portion`th of `portions` parts of the table.
+    pub fn files_of(&self, portion: usize, portions: usize) -> Range<usize> {
+        self.files() * portion / portions..self.files() * (portion + 1) / portions
+    }
+
+    fn rows_of(&self, file: usize) -> &[Row] {
+        let from = if file == 0 { 0 } else { self.cuts[file - 1] };
+        &self.rows[from..self.cuts[file]]
+    }
+
+    /// Writes some files of rows as JSON; some are empty.
+    pub fn write_files(&self, folder: &Path, files: Range<usize>) {
         std::fs::create_dir_all(folder).unwrap();
-        let mut from = 0;
-        for (at, &to) in self.cuts.iter().enumerate() {
-            let text: String = self.rows[from..to].iter().map(Row::json).collect();
-            std::fs::write(folder.join(format!("{at:03}.json")), text).unwrap();
-            from = to;
+        for file in files {
+            let text: String = self.rows_of(file).iter().map(Row::json).collect();
+            std::fs::write(folder.join(format!("{file:03}.json")), text).unwrap();
         }
+    }
+
+    /// The source's watermark at the start of the epoch that each row comes in, by `id`: the
+    /// latest time of the epochs before, less the delay.
+    pub fn watermarks(&self, portions: usize, files_per_epoch: usize) -> HashMap<i64, i64> {
+        let mut known = HashMap::new();
+        let mut latest: Option<i64> = None;
+        for portion in 0..portions {
+            let files: Vec<usize> = self.files_of(portion, portions).collect();
+            for epoch in files.chunks(files_per_epoch) {
+                let watermark = latest.map_or(i64::MIN, |latest| latest - DELAY_MS * 1_000);
+                for row in epoch.iter().flat_map(|file| self.rows_of(*file)) {
+                    known.insert(row.id, watermark);
+                    latest = latest.max(Some(row.ts_us));
+                }
+            }
+        }
+        known
     }
 
     /// The rows as one batch.

@@ -1,0 +1,182 @@
+//! Drawn chains: up to three windows, each over what the one before gives, with a question inside
+//! the window above each; and the programs that a chain is in the job and in the reference.
+
+use proptest::prelude::*;
+
+use super::inside::{Link, drawn_link};
+use super::query::{COLUMNS, DrawnBody, drawn_body};
+use super::reference::Step;
+use super::windows::{DrawnWindow, Spelling, drawn_window};
+
+/// The statements of a job, and the steps that give the same without it.
+#[derive(Debug, Clone, Default)]
+pub struct Program {
+    pub views: Vec<String>,
+    pub steps: Vec<Step>,
+}
+
+impl Program {
+    /// Adds a view that is the same on both sides.
+    pub fn view(&mut self, name: &str, sql: &str) {
+        self.views.push(format!("CREATE VIEW {name} AS {sql}"));
+        self.steps.push(Step::Query { name: name.to_owned(), sql: sql.to_owned() });
+    }
+}
+
+/// A source or a view.
+#[derive(Debug, Clone)]
+pub struct Relation {
+    pub name: String,
+    /// The column that the next window is over.
+    pub time: String,
+    /// Columns that order it totally, but for rows that are equal.
+    pub order: String,
+    /// The columns of its own window.
+    pub window: Vec<String>,
+    /// Columns in addition to those that every view has.
+    pub more: Vec<String>,
+    pub is_source: bool,
+}
+
+impl Relation {
+    fn source(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            time: "ts".to_owned(),
+            order: "ts, id".to_owned(),
+            window: vec![],
+            more: vec![],
+            is_source: true,
+        }
+    }
+
+    /// The columns that every view of the same window has.
+    pub fn interface(&self) -> Vec<String> {
+        self.window.iter().cloned().chain(COLUMNS.map(str::to_owned)).collect()
+    }
+
+    pub fn columns(&self) -> Vec<String> {
+        self.interface().into_iter().chain(self.more.iter().cloned()).collect()
+    }
+
+    /// The event time that it carries, as a column and what is to be added to it in microseconds.
+    pub fn carried_time(&self) -> (String, i64) {
+        let has = |name: &str| self.window.iter().any(|column| column == name);
+        match (self.is_source, has("wt")) {
+            (true, _) => (self.time.clone(), 0),
+            (false, true) => ("wt".to_owned(), 0),
+            // The last millisecond before the end.
+            (false, false) => ("we".to_owned(), -1_000),
+        }
+    }
+}
+
+/// One window, what is asked of its rows, and what stands above.
+#[derive(Debug, Clone)]
+struct DrawnStage {
+    window: DrawnWindow,
+    body: DrawnBody,
+    link: Link,
+    /// The other view of the same windows, where the question above takes one; of the second
+    /// source where that is said.
+    partner: Option<(DrawnBody, bool)>,
+}
+
+/// A query of one to three stages.
+#[derive(Debug, Clone)]
+pub struct DrawnChain {
+    stages: Vec<DrawnStage>,
+}
+
+fn drawn_stage() -> impl Strategy<Value = DrawnStage> {
+    let partner = proptest::option::of((drawn_body(), proptest::bool::weighted(0.4)));
+    (drawn_window(), drawn_body(), drawn_link(), partner).prop_map(
+        |(window, body, link, partner)| {
+            let partner = partner.filter(|_| link.is_of_two());
+            DrawnStage { window, body, link, partner }
+        },
+    )
+}
+
+pub fn drawn_chain() -> impl Strategy<Value = DrawnChain> {
+    let stages = prop_oneof![
+        6 => proptest::collection::vec(drawn_stage(), 1),
+        3 => proptest::collection::vec(drawn_stage(), 2),
+        1 => proptest::collection::vec(drawn_stage(), 3),
+    ];
+    stages.prop_map(|stages| DrawnChain { stages }.consistent())
+}
+
+impl DrawnChain {
+    /// Takes back what cannot stand below another window, or above one.
+    fn consistent(mut self) -> Self {
+        let last = self.stages.len() - 1;
+        for (at, stage) in self.stages.iter_mut().enumerate() {
+            if at > 0 {
+                stage.partner = None;
+            }
+            if at < last {
+                let tells_nothing = stage.link == Link::Full;
+                let is_stream = !stage.body.is_closed(&stage.window) && !stage.link.is_closed();
+                if tells_nothing || is_stream {
+                    stage.link = Link::TopN;
+                    stage.partner = None;
+                }
+            }
+        }
+        for at in 1..self.stages.len() {
+            // Arroyo's windows take the end of the window below, which this view must have.
+            let below = self.stages[at - 1].window.columns();
+            let has_end = below.iter().any(|(_, to)| *to != "ws");
+            let window = &mut self.stages[at].window;
+            if !has_end && window.spelling == Spelling::Arroyo && !window.is_table_function() {
+                window.spelling = Spelling::Flink;
+            }
+        }
+        self
+    }
+
+    pub fn depth(&self) -> usize {
+        self.stages.len()
+    }
+
+    pub fn reads_second_source(&self) -> bool {
+        self.stages.iter().any(|stage| stage.partner.as_ref().is_some_and(|(_, second)| *second))
+    }
+
+    /// Adds the chain to `program`, its names beginning with `prefix`; gives the view of its answer.
+    pub fn add_to(&self, program: &mut Program, prefix: &str) -> String {
+        let mut relation = Relation::source("t");
+        for (at, stage) in self.stages.iter().enumerate() {
+            let is_last = at + 1 == self.stages.len();
+            relation = stage.add_to(program, &format!("{prefix}{at}"), &relation, is_last);
+        }
+        relation.name
+    }
+}
+
+impl DrawnStage {
+    fn add_to(
+        &self,
+        program: &mut Program,
+        name: &str,
+        input: &Relation,
+        is_last: bool,
+    ) -> Relation {
+        // Rows that pass as they come are never late.
+        let is_stateless = is_last
+            && !self.body.is_closed(&self.window)
+            && !self.link.is_closed()
+            && !self.window.is_session();
+        let judged = !is_stateless;
+        let a = self.body.ask(program, name, &self.window, input, judged);
+        let b = match &self.partner {
+            Some((body, second)) => {
+                let source = Relation::source(if *second { "u" } else { "t" });
+                body.ask(program, &format!("{name}_other"), &self.window, &source, judged)
+            }
+            None => a.clone(),
+        };
+        self.link.above(program, &format!("{name}_above"), a, &b)
+    }
+}

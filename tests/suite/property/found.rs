@@ -1,0 +1,39 @@
+//! What drawn cases have found, each as the least case that shows it.
+
+use std::path::Path;
+
+use super::super::harness::{published_rows, run_drained, scratch, write_job};
+
+/// Runs `sql` over files of rows `(seconds, key)`, an epoch each, and gives what the sink shows.
+async fn shown(files: &[&[(i64, &str)]], sql: &str) -> Vec<String> {
+    let folder = scratch();
+    write_rows(&folder.path().join("t"), files);
+    let place = folder.path().display();
+    let yaml = format!(
+        "name: found\nsources:\n  t:\n    location: {place}/t/\n    format: json\n    schema: {{ts: \
+         TIMESTAMP, k: VARCHAR}}\n    event_time: {{column: ts, delay: 1s}}\nsinks:\n  out: \
+         {{location: {place}/out/}}\nepoch: {{files_max: 1}}\nstate: {{location: {place}/state/}}"
+    );
+    let job = write_job(folder.path(), &yaml, sql);
+    run_drained(&job).await;
+    published_rows(&job, "out").await
+}
+
+fn write_rows(folder: &Path, files: &[&[(i64, &str)]]) {
+    std::fs::create_dir_all(folder).unwrap();
+    for (at, rows) in files.iter().enumerate() {
+        let rows: String = rows
+            .iter()
+            .map(|(second, k)| format!("{{\"ts\": {second}, \"k\": \"{k}\"}}\n"))
+            .collect();
+        std::fs::write(folder.join(format!("{at}.json")), rows).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn sessions_of_two_keys_that_end_together_are_one_group_of_that_end() {
+    let rows: &[(i64, &str)] = &[(0, "a"), (5, "a"), (3, "b"), (5, "b")];
+    let sql = "INSERT INTO out SELECT window_end, count(*) AS n FROM SESSION(TABLE t PARTITION BY k, \
+               DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY window_end;";
+    assert_eq!(shown(&[rows], sql).await, ["1970-01-01T00:00:15Z | 4"]);
+}

@@ -1,0 +1,183 @@
+//! What stands above an aggregate and stays inside one window: the same text on both sides.
+
+use proptest::prelude::*;
+
+use super::chain::{Program, Relation};
+use super::query::COLUMNS;
+
+/// A question about the rows of two views of the same windows, or of one twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    Nothing,
+    Having,
+    OrderBy,
+    TopN,
+    Ranked,
+    Share,
+    Again,
+    Distinct,
+    Inner,
+    Left,
+    Right,
+    Union,
+    Scalar,
+    Exists,
+    NotExists,
+    In,
+    /// Tells no window any more, so that nothing can follow it.
+    Full,
+}
+
+pub fn drawn_link() -> impl Strategy<Value = Link> {
+    use Link::*;
+    let links = vec![
+        Having, OrderBy, TopN, Ranked, Share, Again, Distinct, Inner, Left, Right, Union, Scalar,
+        Exists, NotExists, In, Full,
+    ];
+    prop_oneof![1 => Just(Nothing), 2 => proptest::sample::select(links)]
+}
+
+impl Link {
+    /// Whether it needs whole windows, and so makes them of a stream's rows.
+    pub fn is_closed(self) -> bool {
+        !matches!(self, Self::Nothing | Self::Having | Self::OrderBy)
+    }
+
+    /// Whether it takes a second view.
+    pub fn is_of_two(self) -> bool {
+        use Link::*;
+        matches!(self, Inner | Left | Right | Union | Scalar | Exists | NotExists | In | Full)
+    }
+
+    /// Adds the view `name` to both sides of `program`.
+    pub fn above(self, program: &mut Program, name: &str, a: Relation, b: &Relation) -> Relation {
+        if self == Self::Nothing {
+            return a;
+        }
+        let (sql, more) = self.sql(&a, b);
+        program.view(name, &sql);
+        Relation { name: name.to_owned(), more, ..a }
+    }
+
+    fn sql(self, a: &Relation, b: &Relation) -> (String, Vec<String>) {
+        let window = a.window.join(", ");
+        let view = &a.name;
+        let all = a.columns().join(", ");
+        let more = a.more.clone();
+        let sql = match self {
+            Self::Nothing => format!("SELECT {all} FROM {view}"),
+            Self::Having => format!("SELECT {all} FROM {view} WHERE x > 1 OR f IS NULL"),
+            Self::OrderBy => format!("SELECT {all} FROM {view} ORDER BY x DESC, {window}"),
+            Self::TopN => format!(
+                "SELECT {all} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY {window} ORDER BY {all}) \
+                 AS n FROM {view}) WHERE n <= 2"
+            ),
+            Self::Ranked => format!(
+                "SELECT {all} FROM (SELECT *, DENSE_RANK() OVER (PARTITION BY {window}, k ORDER BY x \
+                 DESC) AS n FROM {view}) WHERE n = 1"
+            ),
+            Self::Share => {
+                let sql = format!(
+                    "SELECT {window}, k, d, count(*) OVER (PARTITION BY {window}) AS x, \
+                     sum(f) OVER (PARTITION BY {window}, k) AS f, \
+                     rank() OVER (PARTITION BY {window} ORDER BY x) AS id FROM {view}"
+                );
+                return (sql, vec![]);
+            }
+            Self::Again => {
+                let sql = format!(
+                    "SELECT {window}, k, max(d) AS d, count(*) AS x, sum(f) AS f, min(id) AS id \
+                     FROM {view} GROUP BY {window}, k"
+                );
+                return (sql, vec![]);
+            }
+            Self::Distinct => {
+                let sql = format!(
+                    "SELECT {window}, k, d, x, f, 1 AS id FROM (SELECT DISTINCT {window}, k, d, x, f \
+                     FROM {view})"
+                );
+                return (sql, vec![]);
+            }
+            Self::Inner => return (joined("JOIN", a, b), vec![]),
+            Self::Left => return (joined("LEFT JOIN", a, b), vec![]),
+            Self::Right => return (joined("RIGHT JOIN", a, b), vec![]),
+            Self::Full => return full(a, b),
+            Self::Union => {
+                let columns: Vec<String> = a.interface();
+                let columns = columns.join(", ");
+                let sql = format!(
+                    "SELECT {columns} FROM {view} UNION ALL SELECT {columns} FROM {} WHERE x > 1",
+                    b.name
+                );
+                return (sql, vec![]);
+            }
+            Self::Scalar => {
+                let sql = format!(
+                    "SELECT {}, a.k, a.d, (SELECT max(b.x) FROM {} AS b WHERE {}) AS x, a.f, a.id FROM \
+                     {view} AS a",
+                    of(&a.window, "a"),
+                    b.name,
+                    same_window(a)
+                );
+                return (sql, vec![]);
+            }
+            Self::Exists | Self::NotExists => {
+                let not = if self == Self::Exists { "" } else { "NOT " };
+                format!(
+                    "SELECT {all} FROM {view} AS a WHERE {not}EXISTS (SELECT 1 FROM {} AS b WHERE {} \
+                     AND b.x > a.x)",
+                    b.name,
+                    same_window(a)
+                )
+            }
+            Self::In => format!(
+                "SELECT {all} FROM {view} AS a WHERE a.k IN (SELECT b.k FROM {} AS b WHERE {} AND b.x \
+                 > 1)",
+                b.name,
+                same_window(a)
+            ),
+        };
+        (sql, more)
+    }
+}
+
+fn of(columns: &[String], table: &str) -> String {
+    let columns: Vec<String> =
+        columns.iter().map(|column| format!("{table}.{column} AS {column}")).collect();
+    columns.join(", ")
+}
+
+fn same_window(a: &Relation) -> String {
+    let pairs: Vec<String> =
+        a.window.iter().map(|column| format!("b.{column} = a.{column}")).collect();
+    pairs.join(" AND ")
+}
+
+fn joined(kind: &str, a: &Relation, b: &Relation) -> String {
+    let kept = if kind.starts_with("RIGHT") { "b" } else { "a" };
+    format!(
+        "SELECT {}, {kept}.k AS k, b.d AS d, a.x AS x, b.f AS f, {kept}.id AS id FROM {} AS a {kind} \
+         {} AS b ON {} AND a.k = b.k",
+        of(&a.window, kept),
+        a.name,
+        b.name,
+        same_window(a)
+    )
+}
+
+fn full(a: &Relation, b: &Relation) -> (String, Vec<String>) {
+    let others: Vec<String> =
+        a.window.iter().map(|column| format!("b.{column} AS other_{column}")).collect();
+    let both =
+        COLUMNS.map(|column| format!("a.{column} AS {column}, b.{column} AS other_{column}"));
+    let sql = format!(
+        "SELECT {}, {}, {} FROM {} AS a FULL JOIN {} AS b ON {} AND a.k = b.k",
+        of(&a.window, "a"),
+        others.join(", "),
+        both.join(", "),
+        a.name,
+        b.name,
+        same_window(a)
+    );
+    (sql, vec![])
+}

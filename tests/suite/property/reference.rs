@@ -1,0 +1,160 @@
+//! The reference: plain SQL over tables, and rows joined with windows that `windows.rs` lists.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt32Array,
+};
+use datafusion::arrow::compute::{cast, concat_batches, take_record_batch};
+use datafusion::arrow::datatypes::{
+    DataType, Field, Int64Type, Schema, TimeUnit, TimestampMicrosecondType,
+};
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::datasource::MemTable;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use super::windows::Family;
+
+/// One table of the reference, made of those before it.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// The answer of a query.
+    Query { name: String, sql: String },
+    /// The rows of a table once for each window that holds them.
+    Windows {
+        name: String,
+        input: String,
+        time: String,
+        /// What is added to the time first.
+        shift_us: i64,
+        family: Family,
+        partition: Vec<String>,
+        /// Whether the rows are a source's, some of which may be late.
+        judged: bool,
+    },
+}
+
+/// Tables that grow step by step.
+pub struct Reference {
+    context: SessionContext,
+    /// The watermark when a source's row came, by the row's `id`.
+    closed_us: HashMap<i64, i64>,
+}
+
+impl Reference {
+    pub fn new(sources: Vec<(&str, RecordBatch)>, closed_us: HashMap<i64, i64>) -> Self {
+        let config = SessionConfig::new().with_target_partitions(1);
+        let context = SessionContext::new_with_config(config);
+        for function in tidegauge_udfs::all_scalars() {
+            context.register_udf(function);
+        }
+        for function in tidegauge_udfs::all_aggregates() {
+            context.register_udaf(function);
+        }
+        let reference = Self { context, closed_us };
+        for (name, batch) in sources {
+            reference.register(name, batch);
+        }
+        reference
+    }
+
+    pub async fn run(&self, steps: &[Step]) {
+        for step in steps {
+            match step {
+                Step::Query { name, sql } => self.register(name, self.query(sql).await),
+                Step::Windows { name, input, time, shift_us, family, partition, judged } => {
+                    let rows = self.query(&format!("SELECT * FROM {input}")).await;
+                    let mut times: Vec<i64> = column(&rows, time)
+                        .as_primitive::<TimestampMicrosecondType>()
+                        .values()
+                        .to_vec();
+                    times.iter_mut().for_each(|time| *time += shift_us);
+                    let closed = self.closed(&rows, *judged);
+                    let windows = family.assign(&times, &groups(&rows, partition), &closed);
+                    self.register(name, expanded(&rows, &windows));
+                }
+            }
+        }
+    }
+
+    /// The answer of `sql`, its times in UTC, as a sink has them.
+    pub async fn answer(&self, sql: &str) -> RecordBatch {
+        let rows = self.query(sql).await;
+        let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let columns: Vec<ArrayRef> = rows
+            .columns()
+            .iter()
+            .map(|column| match column.data_type() {
+                DataType::Timestamp(_, None) => cast(column, &utc).unwrap(),
+                _ => Arc::clone(column),
+            })
+            .collect();
+        let fields: Vec<Field> = rows
+            .schema()
+            .fields()
+            .iter()
+            .zip(&columns)
+            .map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true))
+            .collect();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+    }
+
+    async fn query(&self, sql: &str) -> RecordBatch {
+        let frame = self.context.sql(sql).await.unwrap_or_else(|error| panic!("{sql}\n{error}"));
+        let schema = Arc::new(frame.schema().as_arrow().clone());
+        let rows = frame.collect().await.unwrap_or_else(|error| panic!("{sql}\n{error}"));
+        concat_batches(&schema, &rows).unwrap()
+    }
+
+    fn register(&self, name: &str, batch: RecordBatch) {
+        let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap();
+        self.context.register_table(name, Arc::new(table)).unwrap();
+    }
+
+    fn closed(&self, rows: &RecordBatch, judged: bool) -> Vec<i64> {
+        if !judged || self.closed_us.is_empty() {
+            return vec![i64::MIN; rows.num_rows()];
+        }
+        let ids = column(rows, "id").as_primitive::<Int64Type>().values();
+        ids.iter().map(|id| self.closed_us.get(id).copied().unwrap_or(i64::MIN)).collect()
+    }
+}
+
+fn column<'a>(rows: &'a RecordBatch, name: &str) -> &'a ArrayRef {
+    rows.column_by_name(name).unwrap_or_else(|| panic!("{name} of {}", rows.schema()))
+}
+
+fn groups(rows: &RecordBatch, partition: &[String]) -> Vec<Vec<Option<String>>> {
+    let options = FormatOptions::default();
+    let columns: Vec<&ArrayRef> = partition.iter().map(|name| column(rows, name)).collect();
+    let text = |column: &ArrayRef, row: usize| {
+        let formatter = ArrayFormatter::try_new(column.as_ref(), &options).unwrap();
+        column.is_valid(row).then(|| formatter.value(row).to_string())
+    };
+    (0..rows.num_rows())
+        .map(|row| columns.iter().map(|column| text(column, row)).collect())
+        .collect()
+}
+
+fn expanded(rows: &RecordBatch, windows: &[(usize, i64, i64)]) -> RecordBatch {
+    let positions: UInt32Array =
+        windows.iter().map(|(row, ..)| u32::try_from(*row).unwrap()).collect::<Vec<_>>().into();
+    let taken = take_record_batch(rows, &positions).unwrap();
+    let times = |of: &dyn Fn(&(usize, i64, i64)) -> i64| -> ArrayRef {
+        Arc::new(
+            windows.iter().map(|window| Some(of(window))).collect::<TimestampMicrosecondArray>(),
+        )
+    };
+    let mut fields: Vec<Arc<Field>> = taken.schema().fields().iter().cloned().collect();
+    let mut columns = taken.columns().to_vec();
+    for (name, values) in [
+        ("window_start", times(&|window| window.1)),
+        ("window_end", times(&|window| window.2)),
+        ("window_time", times(&|window| window.2 - 1_000)),
+    ] {
+        fields.push(Arc::new(Field::new(name, values.data_type().clone(), true)));
+        columns.push(values);
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
