@@ -27,6 +27,7 @@ mod stillness;
 mod stopping;
 mod storm;
 mod telemetry;
+mod time;
 mod watcher;
 mod whole;
 mod worker_access;
