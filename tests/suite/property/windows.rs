@@ -103,13 +103,13 @@ fn drawn_family() -> impl Strategy<Value = Family> {
 
 pub fn drawn_window() -> impl Strategy<Value = DrawnWindow> {
     let spelling = prop_oneof![
-        Just(Spelling::Flink),
-        Just(Spelling::FlinkBare),
-        Just(Spelling::FlinkNamed),
-        Just(Spelling::RisingWave),
+        1 => Just(Spelling::Flink),
+        1 => Just(Spelling::FlinkBare),
+        1 => Just(Spelling::FlinkNamed),
+        1 => Just(Spelling::RisingWave),
         2 => Just(Spelling::Arroyo),
-        Just(Spelling::DateTrunc),
-        Just(Spelling::DateBin),
+        1 => Just(Spelling::DateTrunc),
+        1 => Just(Spelling::DateBin),
     ];
     let partition =
         prop_oneof![Just(vec![]), Just(vec!["k"]), Just(vec!["d"]), Just(vec!["k", "d"])];
