@@ -15,7 +15,7 @@ TIDEGAUGE_PYTHON := $(CURDIR)/.venv/bin/python
 endif
 export TIDEGAUGE_PYTHON
 
-.PHONY: build demo test soak lint infra bench clean
+.PHONY: build demo test soak lint infra bench w1 clean
 
 build:
 	cargo build --locked --workspace
@@ -55,8 +55,16 @@ infra: $(PYTHON_READY)
 	$(TIDEGAUGE_PYTHON) tests/python/check_deploy.py
 	.ci/terraform
 
+# What is measured is built once, with the release profile: benches and the command.
+BENCHES := --bench first_flow --bench hops --bench sessions
+
 bench:
-	cargo bench --locked --bench first_flow
+	cargo bench --locked $(BENCHES)
+
+# W1_ARGS is passed on, as in W1_ARGS="--rows 20000000 --scripts ../w1".
+w1:
+	cargo bench --locked $(BENCHES) --no-run
+	benches/w1/run --binary $(TARGET_DIR)/release/tidegauge $(W1_ARGS)
 
 clean:
 	rm -rf out data .venv

@@ -6,17 +6,17 @@
 //!
 //! `BENCH_ROWS` (10,000,000) and `BENCH_ROUNDS` (3) set the size.
 
+mod support;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
-use tidegauge::runtime::{CompiledJob, Engine, OpenOptions, Progress, Summary};
-use tidegauge_commitlog::SystemClock;
+use tidegauge::observe::Metrics;
+use tidegauge::runtime::Summary;
 use tidegauge_generate::{Kind, OutputFormat, Settings};
-use tidegauge_spec::JobSpec;
 
-type Failure = Box<dyn std::error::Error>;
+use support::{Failure, Spread, cpu_seconds, first_row, number, open, say};
 
 const SCHEMA: &str = "{ts: TIMESTAMP, tenant: VARCHAR, src_ip: VARCHAR, dst_ip: VARCHAR, \
                       dst_port: INT, proto: VARCHAR, bytes_out: BIGINT, bytes_in: BIGINT, \
@@ -39,24 +39,26 @@ async fn main() -> Result<(), Failure> {
     let mut ratios = Vec::new();
     for round in 0..rounds {
         let out = folder.path().join(format!("stream-{round}"));
+        let cpu_start = cpu_seconds();
         let (summary, stream) = stream(&flows, &out, "parquet").await?;
-        let memory = peak_memory_mib();
+        let (cpu_middle, memory) = (cpu_seconds(), peak_memory_mib());
         let (groups, batch) = batch(&flows, &folder.path().join(format!("batch-{round}"))).await?;
         let ratio = stream.as_secs_f64() / batch.as_secs_f64();
         ratios.push(ratio);
         say(&format!(
             "round {round}: {} rows to {:?} groups in {} epochs: tidegauge {:.2} s, one-shot \
-             DataFusion {:.2} s ({groups} groups), ratio {ratio:.2}; peak memory after the \
-             first {memory} MiB",
+             DataFusion {:.2} s ({groups} groups), ratio {ratio:.2}; processor {:.2} s and {:.2} \
+             s; peak memory after the first {memory} MiB",
             summary.rows_in,
             summary.rows_out,
             summary.epochs,
             stream.as_secs_f64(),
             batch.as_secs_f64(),
+            cpu_middle - cpu_start,
+            cpu_seconds() - cpu_middle,
         ));
     }
-    ratios.sort_by(f64::total_cmp);
-    say(&format!("median ratio {:.2} (at most 1.3 is wanted)", ratios[ratios.len() / 2]));
+    say(&format!("ratio: {:.2} (a median of at most 1.3 is wanted)", Spread::of(&ratios)));
     small_epochs(folder.path()).await
 }
 
@@ -64,7 +66,7 @@ async fn main() -> Result<(), Failure> {
 async fn stream(flows: &Path, out: &Path, format: &str) -> Result<(Summary, Duration), Failure> {
     let job = job_file(flows, out, format, 10_000)?;
     let began = Instant::now();
-    let mut engine = open(&job).await?;
+    let mut engine = open(&job, &Metrics::off()).await?;
     let summary = engine.run_once(true).await?;
     Ok((summary, began.elapsed()))
 }
@@ -85,9 +87,8 @@ async fn batch(flows: &Path, out: &Path) -> Result<(usize, Duration), Failure> {
     );
     let written = context.sql(&sql).await?.collect().await?;
     let elapsed = began.elapsed();
-    let count = datafusion::arrow::util::pretty::pretty_format_batches(&written)?.to_string();
-    let groups = count.split(|c: char| !c.is_ascii_digit()).find_map(|text| text.parse().ok());
-    Ok((groups.unwrap_or_default(), elapsed))
+    let groups = first_row(&written)?.first().copied().unwrap_or_default();
+    Ok((usize::try_from(groups)?, elapsed))
 }
 
 /// Epochs of twenty files of 200 rows, each timed from its listing to its publication.
@@ -108,7 +109,7 @@ async fn small_epochs(folder: &Path) -> Result<(), Failure> {
     let arrived = folder.join("arrived");
     std::fs::create_dir_all(&arrived)?;
     let job = job_file(&arrived, &folder.join("small-out"), "json", 10_000)?;
-    let mut engine = open(&job).await?;
+    let mut engine = open(&job, &Metrics::off()).await?;
     let mut times = Vec::new();
     for part in names.chunks(20) {
         for name in part {
@@ -118,13 +119,11 @@ async fn small_epochs(folder: &Path) -> Result<(), Failure> {
         engine.run_once(false).await?;
         times.push(began.elapsed().as_secs_f64() * 1e3);
     }
-    times.sort_by(f64::total_cmp);
     say(&format!(
-        "an epoch over 20 small files, from listing to published: median {:.1} ms, largest {:.1} \
-         ms of {} (under 50 is wanted)",
-        times[times.len() / 2],
-        times.last().copied().unwrap_or_default(),
-        times.len()
+        "{} epochs over 20 small files each, from listing to published, ms: {} (a median under 50 \
+         is wanted)",
+        times.len(),
+        Spread::of(&times)
     ));
     Ok(())
 }
@@ -146,26 +145,10 @@ fn job_file(flows: &Path, out: &Path, format: &str, files_max: usize) -> Result<
     Ok(path)
 }
 
-async fn open(job: &Path) -> Result<Engine, Failure> {
-    let spec = JobSpec::load(job, &|_| None)?;
-    let job = CompiledJob::new(spec).await?;
-    let progress = Arc::new(Progress::default());
-    Ok(Engine::open(job, OpenOptions::default(), Arc::new(SystemClock), progress).await?)
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 /// The most memory that the process has held so far.
 fn peak_memory_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
     let kib: u64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
     kib / 1024
-}
-
-#[expect(clippy::print_stdout, reason = "a bench prints its figures")]
-fn say(text: &str) {
-    println!("{text}");
 }

@@ -33,6 +33,11 @@ impl Failure {
         Some(Self { code, message: messages.join("\n") })
     }
 
+    /// What it says.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Says what is wrong on stderr and gives the exit code.
     pub fn report(&self) -> ExitCode {
         match writeln!(std::io::stderr().lock(), "{}", self.message) {

@@ -17,7 +17,7 @@ use prost::Message;
 use super::ingest_exec::IngestExec;
 use super::sink_exec::SinkExec;
 use super::spec::{
-    CutSpec, FileSpec, IngestSpec, NodeSpec, OutputSpec, RunSpec, SinkSpec, StateSpec,
+    CutSpec, FileSpec, IngestSpec, LateSpec, NodeSpec, OutputSpec, RunSpec, SinkSpec, StateSpec,
 };
 use super::state_exec::RunExec;
 use super::task::TaskObserver;
@@ -152,7 +152,12 @@ impl EngineCodec {
             for plan in std::iter::once(&cut.plan.plan).chain(&cut.merge) {
                 plans.push(converter.execution_plan_to_proto(plan, self)?);
             }
-            cuts.push(CutSpec { target: cut.plan.target.clone(), window: cut.window, output });
+            cuts.push(CutSpec {
+                target: cut.plan.target.clone(),
+                window: cut.window,
+                late: cut.late.as_ref().map(LateSpec::of),
+                output,
+            });
         }
         let spec = NodeSpec::Ingest(IngestSpec {
             source: ingest.pass.source.clone(),
@@ -176,14 +181,16 @@ fn decode_ingest(
     let mut plan = || plans.next().unwrap_or_else(|| internal_err!("a cut lost its plan"));
     let mut cuts = Vec::with_capacity(spec.cuts.len());
     for cut in spec.cuts {
-        let Some(schema) = schemas.next() else { return internal_err!("a cut lost its schema") };
+        let Some(output) = schemas.next() else { return internal_err!("a cut lost its schema") };
         let ingest = IngestCut::new(cut.target, plan()?)?;
         let merge = match &cut.output {
             OutputSpec::State(_) => Some(plan()?),
             OutputSpec::Sink(_) => None,
         };
-        let output = cut.output.target(schema, observer).map_err(to_datafusion)?;
-        cuts.push(PassCut { plan: ingest, window: cut.window, output, merge });
+        let output = cut.output.target(output, observer).map_err(to_datafusion)?;
+        let late = cut.late.map(|late| late.target(&schema, observer));
+        let late = late.transpose().map_err(to_datafusion)?;
+        cuts.push(PassCut { plan: ingest, window: cut.window, late, output, merge });
     }
     let files = spec.files.into_iter().map(FileSpec::file);
     let files = files.collect::<crate::error::Result<Vec<_>>>().map_err(to_datafusion)?;

@@ -184,11 +184,11 @@ impl Attempting {
         }
     }
 
-    /// As [`Attempting::reserve`], for the sinks that a pass writes, if any.
+    /// As [`Attempting::reserve`], for the sinks that a pass writes, late rows among them, if any.
     fn reserve_for(&self, pass: &PassPlan) -> u32 {
         let sink = pass.cuts.iter().find_map(|cut| match &cut.output {
             OutputTarget::Sink(target) => Some(target),
-            OutputTarget::State(_) => None,
+            OutputTarget::State(_) => cut.late.as_ref().map(|late| &late.sink),
         });
         sink.map(|target| self.reserve(target)).unwrap_or_default()
     }

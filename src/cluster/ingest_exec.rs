@@ -57,7 +57,7 @@ impl IngestExec {
         Self { input, ..self }
     }
 
-    /// The pass with file numbers that all of its sinks share. Tasks that share an input are told
+    /// The pass with file numbers that all of its sinks share, late rows among them. Tasks that share an input are told
     /// apart here, those that have files of their own when they are dealt out.
     fn numbered(&self, task: &Arc<TaskContext>) -> PassPlan {
         let mut pass = self.pass.clone();
@@ -71,6 +71,9 @@ impl IngestExec {
         for cut in &mut pass.cuts {
             if let OutputTarget::Sink(target) = &mut cut.output {
                 target.numbers = Arc::clone(&numbers);
+            }
+            if let Some(late) = &mut cut.late {
+                late.sink.numbers = Arc::clone(&numbers);
             }
         }
         pass

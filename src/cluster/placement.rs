@@ -89,10 +89,7 @@ pub(super) fn all_to_first(
 }
 
 fn bytes_of(part: &StatePart) -> u64 {
-    match part {
-        StatePart::File(run) => run.bytes,
-        StatePart::Memory(_) => 0,
-    }
+    part.run().map_or(0, |run| run.bytes)
 }
 
 /// The pass of one task: its files, a name and a block of file numbers of its own.

@@ -14,11 +14,11 @@ use super::task::TaskObserver;
 use crate::error::{Error, Result};
 use crate::operator::{SessionLayout, SessionMode, StateInput};
 use crate::plan::CutTarget;
-use crate::runtime::{OutputTarget, PassSource, RunTarget};
+use crate::runtime::{LateTarget, OutputTarget, PassSource, RunTarget, late_schema};
 use crate::sink::SinkTarget;
 use crate::source::InputFile;
 use crate::sql::Windows;
-use crate::state::{StatePart, StateShape, StateView};
+use crate::state::{PartSlice, StatePart, StateShape, StateView};
 
 /// A node of the engine, without its plans and schemas.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,10 +34,17 @@ pub(super) enum NodeSpec {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StateSpec {
     location: String,
-    runs: Vec<Run>,
+    parts: Vec<PartSpec>,
     state: StateShape,
     view: StateView,
     pub(super) partitions: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PartSpec {
+    run: Run,
+    /// The range of the first column that is read, and what takes its place.
+    slice: Option<(i64, i64, Option<i64>)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,7 +61,16 @@ pub(super) struct IngestSpec {
 pub(super) struct CutSpec {
     pub(super) target: CutTarget,
     pub(super) window: Option<(Windows, Option<i64>)>,
+    pub(super) late: Option<LateSpec>,
     pub(super) output: OutputSpec,
+}
+
+/// Where late rows go; the columns follow from the source's.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LateSpec {
+    sink: SinkSpec,
+    source: String,
+    stage: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,6 +83,7 @@ pub(super) enum OutputSpec {
 pub(super) struct SinkSpec {
     sink: String,
     location: String,
+    folder: String,
     partition_by: Vec<String>,
     attempt: Attempt,
 }
@@ -90,13 +107,13 @@ pub(super) struct FileSpec {
 
 impl StateSpec {
     pub(super) fn of(input: &StateInput, partitions: usize) -> Result<Self> {
-        let runs = input.parts.iter().map(|part| match part {
-            StatePart::File(run) => Ok(run.clone()),
-            StatePart::Memory(_) => Err(Error::bug("state in memory cannot go to a worker")),
+        let parts = input.parts.iter().map(|part| match part.run() {
+            Some(run) => Ok(PartSpec { run: run.clone(), slice: slice_of(part) }),
+            None => Err(Error::bug("state in memory cannot go to a worker")),
         });
         Ok(Self {
             location: input.storage.location().to_owned(),
-            runs: runs.collect::<Result<_>>()?,
+            parts: parts.collect::<Result<_>>()?,
             state: input.state,
             view: input.view,
             partitions,
@@ -106,10 +123,29 @@ impl StateSpec {
     pub(super) fn input(self, observer: &TaskObserver) -> Result<StateInput> {
         Ok(StateInput {
             storage: observer.storage(&self.location)?,
-            parts: self.runs.into_iter().map(StatePart::File).collect(),
+            parts: self.parts.into_iter().map(PartSpec::part).collect(),
             state: self.state,
             view: self.view,
         })
+    }
+}
+
+fn slice_of(part: &StatePart) -> Option<(i64, i64, Option<i64>)> {
+    match part {
+        StatePart::Slice(slice) => Some((slice.first_us, slice.last_us, slice.key_us)),
+        _ => None,
+    }
+}
+
+impl PartSpec {
+    fn part(self) -> StatePart {
+        let of = StatePart::File(self.run);
+        match self.slice {
+            None => of,
+            Some((first_us, last_us, key_us)) => {
+                StatePart::Slice(Box::new(PartSlice { of, first_us, last_us, key_us }))
+            }
+        }
     }
 }
 
@@ -129,11 +165,28 @@ impl OutputSpec {
     }
 }
 
+impl LateSpec {
+    pub(super) fn of(target: &LateTarget) -> Self {
+        Self {
+            sink: SinkSpec::of(&target.sink),
+            source: target.source.clone(),
+            stage: target.stage.clone(),
+        }
+    }
+
+    /// The target for late rows of a source with the columns `schema`.
+    pub(super) fn target(self, schema: &SchemaRef, observer: &TaskObserver) -> Result<LateTarget> {
+        let sink = self.sink.target(late_schema(schema), observer)?;
+        Ok(LateTarget { sink, source: self.source, stage: self.stage })
+    }
+}
+
 impl SinkSpec {
     pub(super) fn of(target: &SinkTarget) -> Self {
         Self {
             sink: target.sink.clone(),
             location: target.storage.location().to_owned(),
+            folder: target.folder.clone(),
             partition_by: target.partition_by.clone(),
             attempt: target.attempt.clone(),
         }
@@ -143,6 +196,7 @@ impl SinkSpec {
         Ok(SinkTarget {
             sink: self.sink,
             storage: observer.storage(&self.location)?,
+            folder: self.folder,
             partition_by: self.partition_by,
             schema,
             attempt: self.attempt,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use object_store::ObjectStore;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Counter;
-use tidegauge_commitlog::{Attempt, Clock, CommitRecord, JobState, Storage};
+use tidegauge_commitlog::{Attempt, Clock, CommitRecord, JobState, LATE_SINK, Storage};
 
 use super::gauges::Gauges;
 use super::instruments::{Instruments, shared};
@@ -154,7 +154,8 @@ impl JobMetrics {
                 add_fate(&instruments.stage_rows, labels.clone(), fate, rows);
             }
         }
-        for file in &record.files {
+        // Late rows are counted by their stage: their table is no sink.
+        for file in record.files.iter().filter(|file| file.sink != LATE_SINK) {
             let labels = [self.label(), KeyValue::new("sink", file.sink.clone())];
             instruments.sink_rows.add(file.rows, &labels);
             instruments.sink_files.add(1, &labels);

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::arrow::array::{RecordBatch, TimestampMicrosecondArray};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -63,12 +64,17 @@ impl StateScan {
         Self { input, properties: Arc::clone(&self.properties) }
     }
 
-    fn part(
-        &self,
-        part: &StatePart,
-    ) -> BoxStream<'static, Result<datafusion::arrow::array::RecordBatch>> {
+    fn part(&self, part: &StatePart) -> BoxStream<'static, Result<RecordBatch>> {
         let (state, view) = (self.input.state, self.input.view);
         match part {
+            StatePart::Slice(slice) => {
+                let view = StateView::Keys { first_us: slice.first_us, last_us: slice.last_us };
+                let key_us = slice.key_us;
+                let input = StateInput { view, ..self.input.clone() };
+                let whole = Self { input, properties: Arc::clone(&self.properties) };
+                let rows = whole.part(&slice.of);
+                rows.map(move |batch| batch.and_then(|batch| under_key(batch, key_us))).boxed()
+            }
             StatePart::Memory(batches) => {
                 let batches = Arc::clone(batches);
                 let seen =
@@ -85,10 +91,18 @@ impl StateScan {
     }
 }
 
+/// The rows of `batch` with `key_us` as first column.
+fn under_key(batch: RecordBatch, key_us: Option<i64>) -> Result<RecordBatch> {
+    let Some(key_us) = key_us else { return Ok(batch) };
+    let mut columns = batch.columns().to_vec();
+    columns[0] = Arc::new(TimestampMicrosecondArray::from_value(key_us, batch.num_rows()));
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
+}
+
 impl DisplayAs for StateScan {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         let parts = &self.input.parts;
-        let files = parts.iter().filter(|part| matches!(part, StatePart::File(_))).count();
+        let files = parts.iter().filter(|part| part.run().is_some()).count();
         write!(f, "StateScan: {:?} memory={} runs={files}", self.input.view, parts.len() - files)
     }
 }

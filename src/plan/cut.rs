@@ -153,6 +153,7 @@ impl Cutter<'_> {
         time: Option<&Column>,
     ) -> Result<(LogicalPlan, Stream)> {
         let (plan, closed) = self.in_step(plan, closed)?;
+        refuse_leftover_windows(&plan, &Nature::Closed(closed.clone()))?;
         let (feed, scan) = feed_of(self.state, plan, &closed, time)?;
         let stream =
             Stream { input: Input::Feed(feed.id.clone()), event_time: feed.event_time.clone() };

@@ -154,6 +154,14 @@ impl Stage {
         self.template.reduce(Arc::new(merged))
     }
 
+    /// The plan that gives what `input` sees of the state, in one stream.
+    ///
+    /// # Errors
+    /// When the aggregate cannot be built, which is a defect.
+    pub fn state_plan(&self, input: StateInput) -> Result<Arc<dyn ExecutionPlan>> {
+        self.scan(input, 1)
+    }
+
     /// The plan that gives the pieces of sessions that `input` sees closing and that go on; none
     /// where windows are not sessions.
     ///

@@ -12,7 +12,6 @@
 
 use std::collections::BTreeSet;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Result, ScalarValue, plan_err};
 use datafusion::functions_aggregate::expr_fn::{max, min};
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, cast, col, lit};
@@ -184,26 +183,7 @@ fn carried(input: &LogicalPlan) -> Result<(LogicalPlan, Column, Vec<Expr>)> {
     let partition: Vec<String> = (0..node.partition.len()).map(|at| format!("__by{at}")).collect();
     let names: Vec<&str> =
         std::iter::once(CARRIED_TIME).chain(partition.iter().map(String::as_str)).collect();
-    let carried = input.clone().transform_up(|plan| match plan {
-        LogicalPlan::Extension(ref extension) => {
-            match extension.node.as_any().downcast_ref::<WindowNode>() {
-                Some(node) => Ok(Transformed::yes(without_window(node, &names)?)),
-                None => Ok(Transformed::no(plan)),
-            }
-        }
-        LogicalPlan::Projection(projection) => {
-            let more = names.iter().map(|name| col(*name));
-            let exprs: Vec<Expr> = projection.expr.iter().cloned().chain(more).collect();
-            let input = LogicalPlanBuilder::from(projection.input.as_ref().clone());
-            Ok(Transformed::yes(input.project(exprs)?.build()?))
-        }
-        LogicalPlan::SubqueryAlias(alias) => {
-            let input = LogicalPlanBuilder::from(alias.input.as_ref().clone());
-            Ok(Transformed::yes(input.alias(alias.alias.clone())?.build()?))
-        }
-        plan => Ok(Transformed::no(plan)),
-    })?;
-    let plan = carried.data;
+    let plan = carried_up(input, &names)?;
     let found = |name: &str| -> Result<Column> {
         let (qualifier, field) = plan.schema().qualified_field_with_unqualified_name(name)?;
         Ok(Column::new(qualifier.cloned(), field.name()))
@@ -212,6 +192,29 @@ fn carried(input: &LogicalPlan) -> Result<(LogicalPlan, Column, Vec<Expr>)> {
     let keys = partition.iter().map(|name| Ok(Expr::Column(found(name)?)));
     let keys = keys.collect::<Result<Vec<Expr>>>()?;
     Ok((plan, time, keys))
+}
+
+/// `plan` with the columns `names` on top, down to the window, which is replaced.
+fn carried_up(plan: &LogicalPlan, names: &[&str]) -> Result<LogicalPlan> {
+    match plan {
+        LogicalPlan::Projection(projection) => {
+            let input = carried_up(&projection.input, names)?;
+            let more = names.iter().map(|name| col(*name));
+            let exprs: Vec<Expr> = projection.expr.iter().cloned().chain(more).collect();
+            LogicalPlanBuilder::from(input).project(exprs)?.build()
+        }
+        LogicalPlan::SubqueryAlias(alias) => {
+            let input = carried_up(&alias.input, names)?;
+            LogicalPlanBuilder::from(input).alias(alias.alias.clone())?.build()
+        }
+        LogicalPlan::Extension(extension) => {
+            match extension.node.as_any().downcast_ref::<WindowNode>() {
+                Some(node) => without_window(node, names),
+                None => plan_err!("the query has lost its window"),
+            }
+        }
+        _ => plan_err!("the query has lost its window"),
+    }
 }
 
 /// The window's input with the window's columns unknown, and what is carried up.

@@ -30,7 +30,7 @@ use super::window_values::{
     Bounds, EXPANDED, expand_windows, mark_from, replace_window_node, window_value,
 };
 use crate::sql::{WindowShape, WindowValue, Windows, pane_start_expr};
-use crate::state::StateShape;
+use crate::state::{StateShape, stacks::suits_stacks};
 
 /// A windowed aggregate over one stream.
 #[derive(Debug, Clone)]
@@ -119,6 +119,12 @@ impl Stage {
     /// How the rows of its state stand for windows.
     pub fn state_shape(&self) -> StateShape {
         match self.windows {
+            // A window that may still change is put together from its panes once more.
+            Windows::Aligned(shape)
+                if self.panes && self.lateness_us == 0 && suits_stacks(&shape) =>
+            {
+                StateShape::Stacks(shape)
+            }
             Windows::Aligned(shape) if self.panes => StateShape::Panes(shape),
             Windows::Aligned(shape) => StateShape::Windows(shape),
             Windows::Session(shape) => StateShape::Sessions(shape),

@@ -34,7 +34,7 @@ pub(super) struct CutRule {
     pub(super) filter: Option<Arc<dyn PhysicalExpr>>,
     /// The positions of the columns that the cut reads among the decoded ones.
     pub(super) columns: Vec<usize>,
-    /// For a windowed stage: its windows, and the watermark up to which they are closed.
+    /// For a windowed stage: its windows, and the watermark that refuses rows.
     pub(super) window: Option<(Windows, Option<i64>)>,
 }
 
@@ -88,7 +88,8 @@ impl Guard {
     }
 }
 
-fn time_of(batch: &RecordBatch, column: usize) -> &TimestampMicrosecondArray {
+/// The event times of a batch.
+pub(super) fn time_of(batch: &RecordBatch, column: usize) -> &TimestampMicrosecondArray {
     batch.column(column).as_primitive::<TimestampMicrosecondType>()
 }
 
@@ -102,7 +103,7 @@ impl CutRule {
         let times = time_of(batch, time_column);
         let (used, late) = match &self.window {
             Some((windows, watermark_us)) if !all_on_time(windows, *watermark_us, guarded) => {
-                on_time(windows, watermark_us.unwrap_or(i64::MIN), times, &wanted)
+                on_time(windows, *watermark_us, times, &wanted)
             }
             _ => (wanted, Mask::None),
         };
@@ -144,44 +145,49 @@ impl CutRule {
     }
 }
 
-/// Whether no row of the batch can be late or lie between windows: the last window of a time
-/// never ends before that of an earlier time.
+/// Whether no row of the batch can be late or lie between windows: what a time is late for never
+/// ends before that of an earlier time.
 fn all_on_time(windows: &Windows, watermark_us: Option<i64>, guarded: &Guarded) -> bool {
     let Some((first_us, _)) = guarded.time_us else { return true };
-    let is_gapless = match windows {
-        Windows::Aligned(shape) => shape.slide_us() <= shape.size_us(),
-        Windows::Session(_) => true,
-    };
-    is_gapless && watermark_us.is_none_or(|watermark_us| !is_late(windows, first_us, watermark_us))
+    if windows.aligned().is_some_and(|shape| shape.slide_us() > shape.size_us()) {
+        return false;
+    }
+    is_late(windows, watermark_us, first_us) == Some(false)
 }
 
-/// Whether every window that would hold a row of this time is closed.
-fn is_late(windows: &Windows, time_us: i64, watermark_us: i64) -> bool {
-    match windows {
-        Windows::Aligned(shape) => shape.last_end(time_us).is_some_and(|end| end <= watermark_us),
-        Windows::Session(_) => time_us < watermark_us,
-    }
+/// Whether a row of this time is late; nothing where it is in no window. Windows are half-open, so
+/// one that ends at the watermark has closed; a session may begin at the watermark.
+fn is_late(windows: &Windows, watermark_us: Option<i64>, time_us: i64) -> Option<bool> {
+    let end_us = match windows {
+        Windows::Aligned(shape) => shape.last_end(time_us)?,
+        Windows::Session(_) => time_us.saturating_add(1),
+    };
+    Some(watermark_us.is_some_and(|watermark_us| end_us <= watermark_us))
 }
 
 fn on_time(
     windows: &Windows,
-    watermark_us: i64,
+    watermark_us: Option<i64>,
     times: &TimestampMicrosecondArray,
     wanted: &Mask,
 ) -> (Mask, Mask) {
-    let in_window = |time_us: i64| match windows {
-        Windows::Aligned(shape) => shape.last_end(time_us).is_some(),
-        Windows::Session(_) => true,
-    };
     let judged = |late: bool| {
         BooleanBuffer::collect_bool(times.len(), |row| {
-            let time_us = times.value(row);
             wanted.holds(row)
-                && in_window(time_us)
-                && is_late(windows, time_us, watermark_us) == late
+                && is_late(windows, watermark_us, times.value(row)).is_some_and(|is| is == late)
         })
     };
     (Mask::Some(judged(false)), Mask::Some(judged(true)))
+}
+
+impl Taken {
+    /// Which rows were late, if any was.
+    pub(super) fn late_rows(&self) -> Option<BooleanArray> {
+        match &self.late {
+            Mask::Some(rows) if self.rows.late > 0 => Some(BooleanArray::new(rows.clone(), None)),
+            _ => None,
+        }
+    }
 }
 
 impl Mask {
@@ -240,8 +246,9 @@ pub(super) fn source_rows(guarded: &Guarded, taken: &[Taken]) -> SourceRows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::WindowShape;
     use datafusion::arrow::datatypes::{Field, Schema};
+
+    use crate::sql::{SessionShape, WindowShape};
 
     fn batch(times: Vec<Option<i64>>) -> RecordBatch {
         let schema = Schema::new(vec![Field::new("ts", crate::sql::time_type(), true)]);
@@ -250,9 +257,8 @@ mod tests {
     }
 
     fn minute_rule(watermark_us: i64) -> CutRule {
-        let shape = WindowShape::tumble(60_000_000, 0).unwrap();
-        let window = Some((Windows::Aligned(shape), Some(watermark_us)));
-        CutRule { filter: None, columns: vec![0], window }
+        let windows = Windows::Aligned(WindowShape::tumble(60_000_000, 0).unwrap());
+        CutRule { filter: None, columns: vec![0], window: Some((windows, Some(watermark_us))) }
     }
 
     #[test]
@@ -269,6 +275,26 @@ mod tests {
         let guarded = guard.apply(rows).unwrap();
         let taken = minute_rule(60_000_000).take(&guarded, 0).unwrap();
         assert_eq!((taken.rows.used, taken.rows.late), (1, 1));
+    }
+
+    #[test]
+    fn a_row_of_a_session_is_late_below_the_watermark() {
+        let guard = Guard { time_column: 0, future_max_us: i64::MAX };
+        let guarded = guard.apply(batch(vec![Some(99), Some(100), Some(98)])).unwrap();
+        let windows = Windows::Session(SessionShape::new(60_000_000).unwrap());
+        let rule = |watermark_us| CutRule {
+            filter: None,
+            columns: vec![0],
+            window: Some((windows, watermark_us)),
+        };
+        let taken = rule(Some(100)).take(&guarded, 0).unwrap();
+        assert_eq!((taken.rows.used, taken.rows.late), (1, 2));
+        let late: Vec<bool> = taken.late_rows().unwrap().values().iter().collect();
+        assert_eq!(late, [true, false, true]);
+        for watermark_us in [None, Some(98)] {
+            let taken = rule(watermark_us).take(&guarded, 0).unwrap();
+            assert_eq!((taken.rows.used, taken.late_rows()), (3, None));
+        }
     }
 
     #[test]

@@ -8,12 +8,13 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::context::SessionState;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
 use futures::TryStreamExt;
-use tidegauge_commitlog::{Revisions, SinkFile};
+use tidegauge_commitlog::{Revisions, Run, SinkFile};
 
 use super::clocks::Clocks;
 use super::compile::CompiledJob;
 use super::ingest::{IngestContext, pass_cuts, run_target};
 use super::pass::{PassPlan, PassSource, SourceReceipt};
+use super::stack_work::{Merger, role_name};
 use super::stage_work::{Piece, StageWork};
 use super::state_buffer::RunTarget;
 use crate::error::{Error, Result, from_datafusion};
@@ -21,7 +22,7 @@ use crate::observe::{Step, count_files, count_runs, in_span};
 use crate::operator::StateInput;
 use crate::plan::{Feed, Input, Query, Stage, Unit};
 use crate::sink::{SinkTarget, spread, write_streams};
-use crate::state::{StateView, start_range, write_run};
+use crate::state::{StatePart, StateShape, StateView, start_range, write_run};
 
 /// Advances the stages in their order, feeds those that are fed by others, and runs the close
 /// plans of all queries of which a window closes.
@@ -33,47 +34,184 @@ pub(super) async fn close(
     revisions: &mut Revisions,
 ) -> Result<Vec<SinkFile>> {
     let mut files = Vec::new();
-    let mut advanced = BTreeSet::new();
+    let mut advanced: BTreeSet<&BTreeSet<Input>> = BTreeSet::new();
     for unit in &job.plan.order {
-        match unit {
-            Unit::Stage(id) => {
-                let Some(stage) = job.plan.stages.get(id) else { continue };
-                if advanced.insert(&stage.clocks) {
-                    clocks.advance(&stage.clocks, stages);
-                }
-            }
-            Unit::Feed(id) => {
-                let Some(feed) = job.plan.feeds.get(id) else { continue };
-                let clock = clocks.of_feed(feed, stages);
-                let span = Step::Close.span_of("feed", id);
-                let receipt = in_span(span, run_feed(job, feed, stages, context)).await?;
-                for (id, receipt) in receipt.stages {
-                    if let Some(stage) = stages.get_mut(&id) {
-                        stage.add(receipt);
-                    }
-                }
-                files.extend(receipt.files);
-                clocks.set(Input::Feed(id.clone()), clock);
-            }
-        }
-    }
-    let session = context.session(job);
-    for (at, query) in job.plan.queries.iter().enumerate() {
-        let works: Vec<&StageWork> = query.stages.iter().filter_map(|id| stages.get(id)).collect();
-        if query.revises {
-            let counts = revisions.entry(at.to_string()).or_default();
-            files.extend(revise(job, query, &works, &session, context, counts).await?);
-        }
-        if works.iter().all(|work| work.closing().is_none()) {
+        let Unit::Stage(id) = unit else { continue };
+        let Some(stage) = job.plan.stages.get(id) else { continue };
+        if !advanced.insert(&stage.clocks) {
             continue;
         }
-        let span = Step::Close.span_of("sink", &query.sink);
-        let inputs = closing_inputs(&works, context);
-        let closing = close_query(job, query, inputs, &session, context, 0);
-        files.extend(in_span(span, closing).await?);
+        clocks.advance(&stage.clocks, stages);
+        let group = Group::of(job, &stage.clocks);
+        files.extend(group.close(stages, context, revisions).await?);
+        for feed in &group.feeds {
+            clocks.set(Input::Feed(feed.id.clone()), clocks.of_feed(feed, stages));
+        }
     }
     revisions.retain(|_, counts| !counts.is_empty());
     Ok(files)
+}
+
+/// The stages that wait for the same streams, and what is above them: it closes as one.
+struct Group<'a> {
+    job: &'a CompiledJob,
+    stages: Vec<&'a Stage>,
+    feeds: Vec<&'a Feed>,
+    queries: Vec<(usize, &'a Query)>,
+}
+
+impl<'a> Group<'a> {
+    fn of(job: &'a CompiledJob, clocks: &BTreeSet<Input>) -> Self {
+        let stages: Vec<&Stage> =
+            job.plan.stages.values().filter(|stage| stage.clocks == *clocks).collect();
+        let mine = |id: &String| stages.iter().any(|stage| stage.id == *id);
+        let feeds = job.plan.feeds.values().filter(|feed| feed.stages.iter().any(mine)).collect();
+        let queries = job.plan.queries.iter().enumerate();
+        let queries = queries.filter(|(_, query)| query.stages.iter().any(mine)).collect();
+        Self { job, stages, feeds, queries }
+    }
+
+    /// Closes what there is to close, a bounded number of windows at a time.
+    async fn close(
+        &self,
+        stages: &mut BTreeMap<String, StageWork>,
+        context: &IngestContext,
+        revisions: &mut Revisions,
+    ) -> Result<Vec<SinkFile>> {
+        let mut files = self.revise(stages, context, revisions).await?;
+        let mut mergers = self.start_stacks(stages, context).await?;
+        let works = self.stages.iter().filter_map(|stage| stages.get(&stage.id));
+        let after_us = works.clone().map(|work| work.after_us.unwrap_or(i64::MIN)).min();
+        let through_us = works.filter_map(|work| work.through_us).max();
+        if let Some((after_us, through_us)) = after_us.zip(through_us) {
+            let span_us = (after_us, through_us);
+            files.extend(self.rounds(stages, &mut mergers, span_us, context).await?);
+        }
+        for (id, mut merger) in mergers {
+            if let Some(work) = stages.get_mut(&id) {
+                work.finish_stack(&mut merger).await?;
+            }
+        }
+        Ok(files)
+    }
+
+    async fn rounds(
+        &self,
+        stages: &mut BTreeMap<String, StageWork>,
+        mergers: &mut [(String, Merger)],
+        (mut from_us, through_us): (i64, i64),
+        context: &IngestContext,
+    ) -> Result<Vec<SinkFile>> {
+        let mut files = Vec::new();
+        for round in 0.. {
+            let mut to_us = through_us;
+            for (id, merger) in mergers.iter_mut() {
+                if let Some(stack) = stages.get_mut(id).and_then(|work| work.stack.as_mut()) {
+                    to_us = to_us.min(stack.pull(merger).await?.unwrap_or(through_us));
+                }
+            }
+            let is_whole = to_us == through_us && round == 0;
+            self.set_round(stages, (!is_whole).then_some((from_us, to_us)));
+            files.extend(self.close_round(stages, context, round).await?);
+            for (id, _) in mergers.iter() {
+                if let Some(stack) = stages.get_mut(id).and_then(|work| work.stack.as_mut()) {
+                    stack.close_through(to_us);
+                }
+            }
+            if to_us == through_us {
+                break;
+            }
+            from_us = to_us;
+        }
+        self.set_round(stages, None);
+        Ok(files)
+    }
+
+    fn set_round(&self, stages: &mut BTreeMap<String, StageWork>, round_us: Option<(i64, i64)>) {
+        for stage in &self.stages {
+            if let Some(work) = stages.get_mut(&stage.id) {
+                work.set_round(round_us);
+            }
+        }
+    }
+
+    async fn start_stacks(
+        &self,
+        stages: &mut BTreeMap<String, StageWork>,
+        context: &IngestContext,
+    ) -> Result<Vec<(String, Merger)>> {
+        let mut mergers = Vec::new();
+        for stage in &self.stages {
+            let Some(work) = stages.get_mut(&stage.id) else { continue };
+            let mut merger = Merger::new(self.job, stage, context)?;
+            if work.start_stack(&mut merger).await? {
+                mergers.push((stage.id.clone(), merger));
+            }
+        }
+        Ok(mergers)
+    }
+
+    async fn close_round(
+        &self,
+        stages: &mut BTreeMap<String, StageWork>,
+        context: &IngestContext,
+        round: usize,
+    ) -> Result<Vec<SinkFile>> {
+        let mut files = Vec::new();
+        for feed in &self.feeds {
+            let span = Step::Close.span_of("feed", &feed.id);
+            let running = run_feed(self.job, feed, stages, context, round);
+            let receipt = in_span(span, running).await?;
+            for (id, receipt) in receipt.stages {
+                if let Some(work) = stages.get_mut(&id) {
+                    work.add(receipt);
+                }
+            }
+            files.extend(receipt.files);
+        }
+        let session = context.session(self.job);
+        for (_, query) in &self.queries {
+            let works: Vec<&StageWork> =
+                query.stages.iter().filter_map(|id| stages.get(id)).collect();
+            if works.iter().all(|work| work.closing().is_none()) {
+                continue;
+            }
+            let span = Step::Close.span_of("sink", &query.sink);
+            let inputs = closing_inputs(&works, context);
+            let closing = close_query(self.job, query, inputs, &session, context, 0);
+            files.extend(in_span(span, closing).await?);
+        }
+        Ok(files)
+    }
+
+    /// Writes closed windows that have changed.
+    async fn revise(
+        &self,
+        stages: &BTreeMap<String, StageWork>,
+        context: &IngestContext,
+        revisions: &mut Revisions,
+    ) -> Result<Vec<SinkFile>> {
+        let session = context.session(self.job);
+        let mut files = Vec::new();
+        for (at, query) in self.queries.iter().filter(|(_, query)| query.revises) {
+            let works: Vec<&StageWork> =
+                query.stages.iter().filter_map(|id| stages.get(id)).collect();
+            let counts = revisions.entry(at.to_string()).or_default();
+            files.extend(revise(self.job, query, &works, &session, context, counts).await?);
+        }
+        Ok(files)
+    }
+}
+
+/// What the plan of a query or of a feed reads of its stages. A stage without a closing window
+/// gives no rows.
+fn closing_inputs(works: &[&StageWork], context: &IngestContext) -> HashMap<String, StateInput> {
+    let nothing = StateView::Closing { after_us: i64::MIN, through_us: i64::MIN };
+    let input = |work: &&StageWork| {
+        let view = work.closing().unwrap_or(nothing);
+        (work.id.clone(), work.input(&context.state, view))
+    };
+    works.iter().map(input).collect()
 }
 
 /// Writes the closed windows that have new rows once more, each in its next revision.
@@ -101,23 +239,10 @@ async fn revise(
         files.extend(close_query(job, query, inputs, session, context, *revision).await?);
     }
     // A window that can change no more needs no count.
-    let settled = works.iter().map(|work| match work.open_view() {
-        StateView::Open { through_us } | StateView::Closing { through_us, .. } => through_us,
-    });
+    let settled = works.iter().map(|work| work.settled_us());
     let settled_us = settled.min().unwrap_or(i64::MIN);
     counts.retain(|end_us, _| *end_us > settled_us);
     Ok(files)
-}
-
-/// What the plan of a query or of a feed reads of its stages. A stage without a closing window
-/// gives no rows.
-fn closing_inputs(works: &[&StageWork], context: &IngestContext) -> HashMap<String, StateInput> {
-    let nothing = StateView::Closing { after_us: i64::MIN, through_us: i64::MIN };
-    let input = |work: &&StageWork| {
-        let view = work.closing().unwrap_or(nothing);
-        (work.id.clone(), work.input(&context.state, view))
-    };
-    works.iter().map(input).collect()
 }
 
 /// Runs the close plan of a feed and hands its rows to the stages and queries above.
@@ -126,6 +251,7 @@ async fn run_feed(
     feed: &Feed,
     stages: &BTreeMap<String, StageWork>,
     context: &IngestContext,
+    round: usize,
 ) -> Result<SourceReceipt> {
     let works: Vec<&StageWork> = feed.stages.iter().filter_map(|id| stages.get(id)).collect();
     if works.iter().all(|work| work.closing().is_none()) {
@@ -146,7 +272,7 @@ async fn run_feed(
         schema: Arc::clone(&feed.schema),
         cuts: pass_cuts(job, &one, &Input::Feed(feed.id.clone()), context).await?,
         partitions: 1,
-        task: feed.id.clone(),
+        task: format!("{}-{round}", feed.id),
     };
     let receipt = match &context.crew {
         Some(crew) => crew.feed(&session, plan, pass).await?,
@@ -224,9 +350,56 @@ pub(super) async fn keep_all_open(
 ) -> Result<Vec<WrittenRun>> {
     let mut written = Vec::new();
     for work in stages.values_mut() {
-        written.extend(keep_open(job, work, job.spec.state.runs_max, context).await?);
+        let runs_max = job.spec.state.runs_max;
+        match work.state {
+            StateShape::Stacks(_) => {
+                written.extend(keep_stack(job, work, runs_max, context).await?)
+            }
+            _ => written.extend(keep_open(job, work, runs_max, context).await?),
+        }
     }
     count_runs(stages.values().flat_map(|work| &work.change.runs_added));
+    Ok(written)
+}
+
+/// Writes what stays of a stage of merged panes: the panes as one run, and each merge as its own.
+async fn keep_stack(
+    job: &CompiledJob,
+    work: &mut StageWork,
+    runs_max: usize,
+    context: &IngestContext,
+) -> Result<Vec<WrittenRun>> {
+    let Some(stage) = job.plan.stages.get(&work.id) else {
+        return Err(Error::bug(format!("there is no stage {}", work.id)));
+    };
+    let (panes, merges) = work.settle_stack(runs_max);
+    let mut written = Vec::new();
+    if !panes.is_empty() {
+        let input = StateInput {
+            storage: context.state.clone(),
+            parts: panes.iter().map(Piece::slice).collect(),
+            state: work.state,
+            view: StateView::ALL,
+        };
+        written.extend(write_merged(job, stage, input, work, context).await?);
+    }
+    let target = run_target(stage, context)?;
+    for (at, piece) in merges.into_iter().enumerate() {
+        let StatePart::Memory(batches) = &piece.part else { continue };
+        let all = StateView::Keys { first_us: piece.first_us, last_us: piece.last_us };
+        let rows = batches.iter().map(|batch| all.apply(&work.state, batch.clone()));
+        let rows = rows.collect::<datafusion::common::Result<Vec<_>>>();
+        let rows: Vec<RecordBatch> = rows.map_err(from_datafusion)?;
+        let role = role_name(piece.role);
+        let label = format!("{}-{at}", role.as_deref().unwrap_or("panes"));
+        let path = RunTarget { label, ..target.clone() }.merged_path();
+        let schema = Arc::clone(&target.schema);
+        let run = write_run(&target.storage, path.clone(), schema, rows.clone()).await?;
+        if let Some(run) = run {
+            work.change.runs_added.push(Run { role, ..run });
+            written.push(WrittenRun { path, batches: Arc::new(rows) });
+        }
+    }
     Ok(written)
 }
 
@@ -274,9 +447,20 @@ async fn keep_open(
         return Ok(None);
     }
     work.pieces = pieces;
-    let session = context.session(job);
     let input = work.input(&context.state, work.open_view());
     work.pieces.clear();
+    write_merged(job, stage, input, work, context).await
+}
+
+/// Writes what `input` sees as one run, a row a key.
+async fn write_merged(
+    job: &CompiledJob,
+    stage: &Stage,
+    input: StateInput,
+    work: &mut StageWork,
+    context: &IngestContext,
+) -> Result<Option<WrittenRun>> {
+    let session = context.session(job);
     let partitions = session.config().target_partitions();
     let plan = stage.merge_plan(input, partitions).map_err(from_datafusion)?;
     let target = run_target(stage, context)?;

@@ -9,12 +9,14 @@ use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use object_store::ObjectStore;
+use tidegauge_commitlog::{LATE_SINK, Storage};
 use tidegauge_spec::{BadJob, JobSpec, Problem, SourceSpec};
 
 use super::ingest::IngestContext;
+use super::late::{LateTarget, late_schema};
 use crate::error::{Error, Result, from_datafusion};
 use crate::observe::{JobMetrics, Metrics};
-use crate::plan::{JobPlan, Query, SinkTable, SourceTable, fingerprint};
+use crate::plan::{Input, JobPlan, Query, SinkTable, SourceTable, Stage, fingerprint};
 use crate::sink::SinkTarget;
 use crate::source::{SourceLocation, arrow_schema, open_store, split_location};
 use crate::sql::{SessionSettings, SqlError, at_clock, parse_script, session_state};
@@ -118,11 +120,58 @@ impl CompiledJob {
         Ok(SinkTarget {
             sink: query.sink.clone(),
             storage: storage.clone(),
+            folder: String::new(),
             partition_by: sink.partition_by.clone(),
             schema: Arc::clone(&query.schema),
             attempt: context.attempt.clone(),
             numbers: Arc::clone(&context.numbers),
         })
+    }
+}
+
+impl CompiledJob {
+    /// Where the late rows of a stage go in one attempt, if the job keeps them.
+    pub(super) fn late_target(
+        &self,
+        stage: &Stage,
+        context: &IngestContext,
+    ) -> Result<Option<LateTarget>> {
+        if self.spec.late.is_none() {
+            return Ok(None);
+        }
+        let columns = match &stage.input {
+            Input::Source(name) => {
+                let source = self.spec.sources.iter().find(|source| source.name == *name);
+                source.map(|source| arrow_schema(&source.schema))
+            }
+            Input::Feed(id) => self.plan.feeds.get(id).map(|feed| Arc::clone(&feed.schema)),
+        };
+        let (Some(columns), Some(storage)) = (columns, context.sinks.get(LATE_SINK)) else {
+            return Err(Error::bug(format!("there is no table of late rows for {}", stage.id)));
+        };
+        let sink = SinkTarget {
+            sink: LATE_SINK.to_owned(),
+            storage: storage.clone(),
+            folder: stage.id.clone(),
+            partition_by: vec![],
+            schema: late_schema(&columns),
+            attempt: context.attempt.clone(),
+            numbers: Arc::clone(&context.numbers),
+        };
+        let source = Vec::from_iter(self.plan.sources_of(stage)).join(", ");
+        Ok(Some(LateTarget { sink, source, stage: stage.id.clone() }))
+    }
+
+    /// The storage of each sink, and of the table of late rows if there is one.
+    pub(super) fn open_sinks(&self) -> Result<BTreeMap<String, Storage>> {
+        let sinks = self.spec.sinks.iter().map(|sink| (sink.name.as_str(), &sink.location));
+        let late = self.spec.late.iter().map(|late| (LATE_SINK, &late.location));
+        sinks
+            .chain(late)
+            .map(|(name, location)| {
+                Ok((name.to_owned(), self.metrics.storage(Storage::open(location)?)))
+            })
+            .collect()
     }
 }
 
@@ -145,7 +194,8 @@ fn source_table(spec: &SourceSpec) -> SourceTable {
         name: spec.name.clone(),
         schema: arrow_schema(&spec.schema),
         event_time: spec.event_time.column.clone(),
-        allowed_lateness_us: 0,
+        allowed_lateness_us: i64::try_from(spec.event_time.allowed_lateness.as_micros())
+            .unwrap_or(i64::MAX),
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use tidegauge_commitlog::{
-    Attempt, Clock, CommitLog, CommitOutcome, CommitRecord, JobState, LogReader, LogSettings,
-    PublishOutcome, SinkFile, SourceChange, Storage,
+    Attempt, Clock, CommitLog, CommitOutcome, CommitRecord, JobState, LATE_SINK, LogReader,
+    LogSettings, PublishOutcome, SinkFile, SourceChange, Storage,
 };
 use tokio::sync::watch;
 
@@ -22,7 +22,7 @@ use super::remote::Remote;
 use super::stage_work::StageWork;
 use super::summary::Totals;
 use super::view::JobView;
-use super::watermark::{advanced, micros};
+use super::watermark::{advanced, held, micros};
 use super::work::Work;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observe::{self, Gauges, count_epoch, in_span};
@@ -77,15 +77,7 @@ impl Engine {
     ) -> Result<Self> {
         let job = job.into();
         let sources = job.open_sources()?;
-        let sinks = job
-            .spec
-            .sinks
-            .iter()
-            .map(|sink| {
-                let storage = job.metrics.storage(Storage::open(&sink.location)?);
-                Ok((sink.name.clone(), storage))
-            })
-            .collect::<Result<BTreeMap<_, _>>>()?;
+        let sinks = job.open_sinks()?;
         let storage = job.state_storage()?;
         let settings = LogSettings {
             checkpoint_every: job.spec.state.checkpoint_every,
@@ -291,11 +283,9 @@ impl Engine {
             let time_max_us = before
                 .and_then(|state| state.max_event_time_us)
                 .max(receipt.and_then(|receipt| receipt.time_max_us));
-            let watermark_us = advanced(
-                before.and_then(|state| state.watermark_us),
-                time_max_us,
-                micros(source.spec.event_time.delay),
-            );
+            let before_us = before.and_then(|state| state.watermark_us);
+            let wanted_us = advanced(before_us, time_max_us, micros(source.spec.event_time.delay));
+            let watermark_us = held(before_us, wanted_us, work.hold_us(name));
             let is_still = work.is_still(name);
             clocks.set(Input::Source(name.clone()), StreamClock { watermark_us, is_still });
             changes.insert(
@@ -474,8 +464,12 @@ async fn refuse_full_sinks(
             if is_fresh && LogReader::new(log.clone()).state().await?.epoch.is_some() {
                 return Err(fenced("it has just begun the job".to_owned()));
             }
+            let what = match name.as_str() {
+                LATE_SINK => "table of late rows".to_owned(),
+                name => format!("sink {name}"),
+            };
             return Err(Error::bad_job(format!(
-                "the sink {name} at {} holds files already ({path}), and this job has no state \
+                "the {what} at {} holds files already ({path}), and this job has no state \
                  that knows them: its rows could come twice. Use another location, or --adopt to \
                  keep them beside the new ones",
                 storage.location()

@@ -150,6 +150,7 @@ fn pass_cut(
             let watermark_us = closed_us.map(|us| us.saturating_sub(stage.lateness_us));
             Ok(PassCut {
                 window: Some((stage.windows, watermark_us)),
+                late: job.late_target(stage, context)?,
                 output: OutputTarget::State(target),
                 merge,
                 plan,
@@ -160,7 +161,7 @@ fn pass_cut(
                 return Err(Error::bug(format!("there is no query {at}")));
             };
             let output = OutputTarget::Sink(job.sink_target(query, context)?);
-            Ok(PassCut { window: None, output, merge: None, plan })
+            Ok(PassCut { window: None, late: None, output, merge: None, plan })
         }
     }
 }

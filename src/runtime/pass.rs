@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 
 use super::assign::{CutRule, Guard, source_rows};
 use super::cut_run::{CutOutput, CutResult, CutRun};
+use super::late::{LateTarget, LateWriter};
 use super::progress::Progress;
 use super::state_buffer::{Buffered, RunTarget, StateBuffer};
 use crate::error::{Error, Result, from_datafusion};
@@ -76,8 +77,10 @@ pub(crate) struct FilesOf {
 #[derive(Debug, Clone)]
 pub(crate) struct PassCut {
     pub(crate) plan: IngestCut,
-    /// For a windowed stage: its windows, and the watermark up to which they are closed.
+    /// For a windowed stage: its windows, and the watermark that refuses rows.
     pub(crate) window: Option<(Windows, Option<i64>)>,
+    /// Where the rows go that the watermark refuses; they are only counted if absent.
+    pub(crate) late: Option<LateTarget>,
     pub(crate) output: OutputTarget,
     /// For a stage: the plan that merges its partial aggregates, over a scan of nothing yet.
     pub(crate) merge: Option<Arc<dyn ExecutionPlan>>,
@@ -146,7 +149,7 @@ impl PassPlan {
         };
         let settings = OpenSettings {
             schema: Arc::clone(&self.schema),
-            projection: decoded_columns(self.source.time_column, &self.cuts),
+            projection: decoded_columns(&self.source, &self.schema, &self.cuts),
             format: files.format.clone(),
             compression: files.compression,
             unit: files.unit,
@@ -179,7 +182,15 @@ struct Pass {
 struct Cut {
     plan: IngestCut,
     rule: CutRule,
+    late: Option<LateTarget>,
     output: OutputTarget,
+}
+
+/// A cut as one partition runs it.
+struct Running {
+    run: CutRun,
+    late: Option<LateWriter>,
+    rows: StageRows,
 }
 
 impl Pass {
@@ -191,7 +202,7 @@ impl Pass {
         task: Arc<TaskContext>,
     ) -> Result<Self> {
         let PassPlan { source, schema, cuts, task: task_name, .. } = plan;
-        let decoded = decoded_columns(source.time_column, &cuts);
+        let decoded = decoded_columns(&source, &schema, &cuts);
         let decoded_schema: SchemaRef =
             Arc::new(schema.project(&decoded).map_err(|error| from_datafusion(error.into()))?);
         let position = |column: usize| decoded.iter().position(|&at| at == column).unwrap_or(0);
@@ -199,7 +210,7 @@ impl Pass {
             .into_iter()
             .map(|cut| {
                 let rule = rule(&cut, &decoded_schema, &position)?;
-                Ok(Cut { plan: cut.plan, rule, output: cut.output })
+                Ok(Cut { plan: cut.plan, rule, late: cut.late, output: cut.output })
             })
             .collect::<Result<Vec<_>>>()?;
         let guard = Guard {
@@ -220,51 +231,44 @@ impl Pass {
 
     async fn run(&self, partition: usize) -> Result<SourceReceipt> {
         let mut receipt = SourceReceipt::default();
-        let (mut runs, mut rows) = self.start(partition)?;
+        let mut runs = self.start(partition)?;
         while let (Some(file), Some(reader)) = (self.next_file(), &self.reader) {
             let (store, settings) = (Arc::clone(&reader.store), Arc::clone(&reader.settings));
             let mut decoded = read_file(store, &file, settings);
             while let Some(block) = decoded.next().await {
                 let block = block.map_err(Error::from)?;
                 refuse_rejects(&file, &block)?;
-                self.hand_out(block.batch, &mut runs, &mut rows, &mut receipt).await?;
+                self.hand_out(block.batch, &mut runs, &mut receipt).await?;
             }
             self.progress.add_file();
         }
-        self.finish(runs, &rows, &mut receipt).await?;
+        self.finish(runs, &mut receipt).await?;
         Ok(receipt)
     }
 
     async fn run_rows(&self, mut input: SendableRecordBatchStream) -> Result<SourceReceipt> {
         let mut receipt = SourceReceipt::default();
-        let (mut runs, mut rows) = self.start(0)?;
+        let mut runs = self.start(0)?;
         while let Some(batch) = input.next().await {
             let batch = batch.and_then(|batch| Ok(batch.project(&self.decoded)?));
             let batch = batch.map_err(from_datafusion)?;
-            self.hand_out(batch, &mut runs, &mut rows, &mut receipt).await?;
+            self.hand_out(batch, &mut runs, &mut receipt).await?;
         }
-        self.finish(runs, &rows, &mut receipt).await?;
+        self.finish(runs, &mut receipt).await?;
         Ok(receipt)
     }
 
-    fn start(&self, partition: usize) -> Result<(Vec<CutRun>, Vec<StageRows>)> {
-        let runs = self
-            .cuts
-            .iter()
-            .map(|cut| cut.start(partition, &self.task_name, &self.task))
-            .collect::<Result<Vec<_>>>()?;
-        let rows = vec![StageRows::default(); runs.len()];
-        Ok((runs, rows))
+    fn start(&self, partition: usize) -> Result<Vec<Running>> {
+        let cuts = self.cuts.iter();
+        cuts.map(|cut| cut.start(partition, &self.task_name, &self.task)).collect()
     }
 
-    async fn finish(
-        &self,
-        runs: Vec<CutRun>,
-        rows: &[StageRows],
-        receipt: &mut SourceReceipt,
-    ) -> Result<()> {
-        for ((run, cut), rows) in runs.into_iter().zip(&self.cuts).zip(rows) {
-            receipt.add_result(&cut.plan.target, run.finish().await?, *rows);
+    async fn finish(&self, runs: Vec<Running>, receipt: &mut SourceReceipt) -> Result<()> {
+        for (Running { run, late, rows }, cut) in runs.into_iter().zip(&self.cuts) {
+            receipt.add_result(&cut.plan.target, run.finish().await?, rows);
+            if let Some(late) = late {
+                receipt.files.extend(late.finish().await?);
+            }
         }
         Ok(())
     }
@@ -276,8 +280,7 @@ impl Pass {
     async fn hand_out(
         &self,
         batch: RecordBatch,
-        runs: &mut [CutRun],
-        rows: &mut [StageRows],
+        runs: &mut [Running],
         receipt: &mut SourceReceipt,
     ) -> Result<()> {
         let guarded = self.guard.apply(batch).map_err(from_datafusion)?;
@@ -287,10 +290,13 @@ impl Pass {
             taken.push(cut);
         }
         let source = source_rows(&guarded, &taken);
-        for ((run, cut), rows) in runs.iter_mut().zip(taken).zip(rows) {
-            rows.add(&cut.rows);
-            if let Some(chunk) = cut.chunk {
-                run.feed(chunk).await?;
+        for ((running, taken), cut) in runs.iter_mut().zip(taken).zip(&self.cuts) {
+            running.rows.add(&taken.rows);
+            if let Some(late) = &mut running.late {
+                late.write(&cut.rule, &guarded, &taken, self.guard.time_column).await?;
+            }
+            if let Some(chunk) = taken.chunk {
+                running.run.feed(chunk).await?;
             }
         }
         let time_max_us = guarded.time_us.map(|(_, last)| last);
@@ -302,7 +308,7 @@ impl Pass {
 }
 
 impl Cut {
-    fn start(&self, partition: usize, task_name: &str, task: &Arc<TaskContext>) -> Result<CutRun> {
+    fn start(&self, partition: usize, task_name: &str, task: &Arc<TaskContext>) -> Result<Running> {
         let (queue, stream) = match &self.plan.input {
             Some(input) => {
                 let stream = self.plan.plan.execute(partition, Arc::clone(task));
@@ -325,7 +331,11 @@ impl Cut {
                 CutOutput::Sink(Box::new(SinkWriter::new(target.clone())?))
             }
         };
-        Ok(CutRun::new(stream, queue, output))
+        Ok(Running {
+            run: CutRun::new(stream, queue, output),
+            late: self.late.clone().map(LateWriter::new),
+            rows: StageRows::default(),
+        })
     }
 }
 
@@ -355,9 +365,12 @@ impl SourceReceipt {
     }
 }
 
-/// The columns of the source that any cut reads, in order.
-fn decoded_columns(time_column: usize, cuts: &[PassCut]) -> Vec<usize> {
-    let mut columns = BTreeSet::from([time_column]);
+/// The columns of the source that any cut reads, in order; all of them where late rows are kept.
+fn decoded_columns(source: &PassSource, schema: &Schema, cuts: &[PassCut]) -> Vec<usize> {
+    if cuts.iter().any(|cut| cut.late.is_some()) {
+        return (0..schema.fields().len()).collect();
+    }
+    let mut columns = BTreeSet::from([source.time_column]);
     for input in cuts.iter().filter_map(|cut| cut.plan.input.as_ref()) {
         columns.extend(&input.columns);
         if let Some(filter) = &input.filter {

@@ -1,21 +1,22 @@
 //! How epochs follow each other: once over what is there, or for as long as the job is wanted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::compile::SourceRuntime;
 use super::engine::{Engine, Step};
+use super::pending::Pending;
 use super::summary::Summary;
 use super::watermark::micros;
 use super::work::Work;
 use crate::error::Result;
 use crate::observe::{self, count};
-use crate::source::{Discovered, discover};
+use crate::source::discover;
 
-/// Files that were listed and are not processed, by source.
-type Pending = BTreeMap<String, VecDeque<Discovered>>;
+/// What waits, by source.
+type AllPending = BTreeMap<String, Pending>;
 
 impl Engine {
     /// Processes what is there now, epochs back to back; with `drain`, closes all windows at the
@@ -27,8 +28,8 @@ impl Engine {
         let started_ms = self.clock.now_ms();
         let mut pending = self.list().await?;
         loop {
-            let mut work = self.next_work(&mut pending);
-            let is_last = pending.values().all(VecDeque::is_empty);
+            let mut work = self.next_work(&mut pending).await?;
+            let is_last = pending.values().all(Pending::is_empty);
             if is_last && drain {
                 self.drain_into(&mut work);
             }
@@ -56,9 +57,9 @@ impl Engine {
             let began_ms = self.clock.now_ms();
             let mut pending = self.list().await?;
             loop {
-                let mut work = self.next_work(&mut pending);
+                let mut work = self.next_work(&mut pending).await?;
                 self.idle_into(&mut work, &mut shown_ms);
-                let is_last = pending.values().all(VecDeque::is_empty);
+                let is_last = pending.values().all(Pending::is_empty);
                 if work.has_files() || self.closes_anything(&work) {
                     self.epoch(&work).await?;
                 }
@@ -87,53 +88,51 @@ impl Engine {
     }
 
     /// Step 1: what is there and was never processed, in each source's order.
-    async fn list(&self) -> Result<Pending> {
+    async fn list(&self) -> Result<AllPending> {
         self.job.metrics.step(observe::Step::Discover, self.list_all()).await
     }
 
-    async fn list_all(&self) -> Result<Pending> {
-        let mut pending = Pending::new();
+    async fn list_all(&self) -> Result<AllPending> {
+        let mut pending = AllPending::new();
         for source in &self.sources {
             pending.insert(source.table.name.clone(), self.list_source(source).await?);
         }
-        let files = || pending.values().flatten();
+        let files = || pending.values().flat_map(Pending::files);
         let bytes = files().map(|file| file.size).sum();
         count([("files", files().count() as u64), ("bytes", bytes)]);
         Ok(pending)
     }
 
-    async fn list_source(&self, source: &SourceRuntime) -> Result<VecDeque<Discovered>> {
+    async fn list_source(&self, source: &SourceRuntime) -> Result<Pending> {
         let name = &source.table.name;
         let seen = &self.state().seen;
-        let found = discover(source.store.as_ref(), &source.location, source.spec.order).await?;
-        Ok(found
+        let found = discover(source.store.as_ref(), &source.location, &source.spec.order).await?;
+        let new = found
             .into_iter()
             .filter(|file| {
                 let key = file.path.to_string();
                 !seen.contains(name, &key, file.etag.as_deref(), file.size)
             })
-            .collect())
+            .collect();
+        Ok(Pending::new(new))
     }
 
-    /// The next files of each source, within the epoch's bounds.
-    fn next_work(&self, pending: &mut Pending) -> Work {
-        let bounds = &self.job.spec.epoch;
+    /// The next files of each source, within the epoch's bounds, and what those that wait hold.
+    async fn next_work(&self, pending: &mut AllPending) -> Result<Work> {
         let mut work = Work::default();
-        for (source, files) in pending {
-            let mut bytes: u64 = 0;
-            let mut taken = Vec::new();
-            while let Some(file) = files.front() {
-                let fits = bytes.saturating_add(file.size) <= bounds.bytes_max
-                    && taken.len() < bounds.files_max;
-                if !taken.is_empty() && !fits {
-                    break;
-                }
-                bytes = bytes.saturating_add(file.size);
-                taken.extend(files.pop_front());
+        for source in &self.sources {
+            let name = &source.table.name;
+            let Some(waiting) = pending.get_mut(name) else { continue };
+            work.add_files(name, waiting.take(&self.job.spec.epoch));
+            if waiting.has_to_look(source) {
+                let looking = waiting.look_ahead(source);
+                self.job.metrics.step(observe::Step::Discover, looking).await?;
             }
-            work.add_files(source, taken);
+            if let Some(hold_us) = waiting.hold_us(source) {
+                work.add_hold(name, hold_us);
+            }
         }
-        work
+        Ok(work)
     }
 
     fn drain_into(&self, work: &mut Work) {

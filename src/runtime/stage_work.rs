@@ -10,11 +10,13 @@ use futures::TryStreamExt;
 use tidegauge_commitlog::{Run, StageChange, StageState, Storage};
 
 use super::pass::StageReceipt;
+use super::stack_work::{Merger, StackWork, role_name, role_of};
 use crate::error::{Result, from_datafusion};
 use crate::operator::StateInput;
 use crate::plan::{Input, Stage};
+use crate::state::stacks::{self, Role, Watermarks};
 use crate::state::{
-    StatePart, StateShape, StateView, read_run, session_time_min, start_range, starts_of,
+    PartSlice, StatePart, StateShape, StateView, read_run, session_time_min, start_range, starts_of,
 };
 
 /// A stage between its ingest and its commit.
@@ -30,7 +32,11 @@ pub(super) struct StageWork {
     pub(super) after_us: Option<i64>,
     /// The watermark that this epoch reaches.
     pub(super) through_us: Option<i64>,
+    /// The part of the way between them that closes now, where it is done in rounds.
+    round_us: Option<(i64, i64)>,
     pub(super) pieces: Vec<Piece>,
+    /// For windows that are put together from merges of panes: those that close.
+    pub(super) stack: Option<StackWork>,
     pub(super) change: StageChange,
     /// Holds the memory of this epoch's pieces reserved.
     reserved: Vec<MemoryReservation>,
@@ -43,6 +49,8 @@ pub(super) struct Piece {
     pub(super) first_us: i64,
     pub(super) last_us: i64,
     pub(super) origin: PieceOrigin,
+    /// What its rows are merges of.
+    pub(super) role: Role,
 }
 
 /// Where a piece is durable.
@@ -82,7 +90,9 @@ impl StageWork {
             lateness_us: stage.lateness_us,
             after_us,
             through_us: after_us,
+            round_us: None,
             pieces,
+            stack: None,
             change: StageChange { watermark_us: after_us, ..StageChange::default() },
             reserved: Vec::new(),
         };
@@ -104,7 +114,8 @@ impl StageWork {
     pub(super) fn add_rows(&mut self, batches: Vec<RecordBatch>) {
         if let Some((first_us, last_us)) = start_range(&batches) {
             let part = StatePart::Memory(Arc::new(batches));
-            self.pieces.push(Piece { part, first_us, last_us, origin: PieceOrigin::Memory });
+            let (origin, role) = (PieceOrigin::Memory, Role::Panes);
+            self.pieces.push(Piece { part, first_us, last_us, origin, role });
         }
     }
 
@@ -118,8 +129,14 @@ impl StageWork {
 
     /// The end of the last window that is open.
     pub(super) fn last_open_end_us(&self) -> Option<i64> {
-        let ends = self.pieces.iter().map(|piece| self.state.last_end(piece.last_us));
-        ends.max().filter(|end| self.after_us.is_none_or(|after| *end > after))
+        let last = match &self.state {
+            StateShape::Stacks(shape) => {
+                let pieces: Vec<stacks::Piece<()>> = self.pieces.iter().map(Piece::bare).collect();
+                stacks::last_open_end_us(shape, &pieces)
+            }
+            state => self.pieces.iter().map(|piece| state.last_end(piece.last_us)).max(),
+        };
+        last.filter(|end| self.after_us.is_none_or(|after| *end > after))
     }
 
     /// Moves the stage's watermark, never back.
@@ -130,15 +147,36 @@ impl StageWork {
 
     /// The view of the windows that close, where there may be any.
     pub(super) fn closing(&self) -> Option<StateView> {
-        let view = StateView::Closing {
-            after_us: self.after_us.unwrap_or(i64::MIN),
-            through_us: self.through_us?,
+        let (after_us, through_us) = match self.round_us {
+            Some(round) => round,
+            None => (self.after_us.unwrap_or(i64::MIN), self.through_us?),
         };
-        self.sees(&view).then_some(view)
+        let view = StateView::Closing { after_us, through_us };
+        let closes = match (&self.stack, self.state) {
+            (Some(stack), _) => !stack.parts_through(through_us).is_empty(),
+            (None, StateShape::Stacks(_)) => false,
+            (None, _) => self.sees(&view),
+        };
+        closes.then_some(view)
+    }
+
+    /// Narrows what closes to the windows that end in `(after, through]`, or says that all do.
+    pub(super) fn set_round(&mut self, round_us: Option<(i64, i64)>) {
+        self.round_us = round_us;
     }
 
     /// What a plan with `view` reads. Of sessions that close it looks at the open ones, too.
     pub(super) fn input(&self, storage: &Storage, view: StateView) -> StateInput {
+        if let StateShape::Stacks(_) = self.state {
+            let parts = match (&self.stack, view) {
+                (Some(stack), StateView::Closing { through_us, .. }) => {
+                    stack.parts_through(through_us)
+                }
+                _ => vec![],
+            };
+            let (storage, view) = (storage.clone(), StateView::ALL);
+            return StateInput { storage, parts, state: self.state, view };
+        }
         let beside = match (self.state, view) {
             (StateShape::Sessions(_), StateView::Closing { through_us, .. })
                 if self.sees(&view) =>
@@ -155,6 +193,31 @@ impl StageWork {
         StateInput { storage: storage.clone(), parts: parts.collect(), state: self.state, view }
     }
 
+    /// Begins to put windows together from merges of panes, where that is how they are kept and
+    /// there is anything to do.
+    pub(super) async fn start_stack(&mut self, merger: &mut Merger) -> Result<bool> {
+        let StateShape::Stacks(shape) = self.state else { return Ok(false) };
+        let is_old = |piece: &Piece| matches!(piece.origin, PieceOrigin::OldRun(_));
+        if self.through_us == self.after_us && self.pieces.iter().all(is_old) {
+            return Ok(false);
+        }
+        let watermarks = Watermarks { after_us: self.after_us, through_us: self.through_us };
+        let pieces = std::mem::take(&mut self.pieces);
+        self.stack = Some(StackWork::start(shape, watermarks, pieces, merger).await?);
+        Ok(true)
+    }
+
+    /// What remains once all windows were put together.
+    pub(super) async fn finish_stack(&mut self, merger: &mut Merger) -> Result<()> {
+        let Some(stack) = self.stack.take() else { return Ok(()) };
+        let (pieces, gone) = stack.finish(merger).await?;
+        self.pieces = pieces;
+        for piece in gone {
+            self.remove_if_old(&piece);
+        }
+        Ok(())
+    }
+
     /// The time of the first row of any session that is open.
     pub(super) fn first_open_us(&self) -> Option<i64> {
         let open = self.open_view();
@@ -167,8 +230,12 @@ impl StageWork {
 
     /// The view of what stays: open windows, and closed ones that may still change.
     pub(super) fn open_view(&self) -> StateView {
-        let through_us = self.through_us.unwrap_or(i64::MIN);
-        StateView::Open { through_us: through_us.saturating_sub(self.lateness_us) }
+        StateView::Open { through_us: self.settled_us() }
+    }
+
+    /// The watermark up to which windows can change no more.
+    pub(super) fn settled_us(&self) -> i64 {
+        self.through_us.unwrap_or(i64::MIN).saturating_sub(self.lateness_us)
     }
 
     /// The ends of windows that had closed before this epoch and have new rows.
@@ -188,6 +255,7 @@ impl StageWork {
                 (PieceOrigin::OldRun(_), _) => continue,
                 _ if self.state.first_end(piece.first_us) > after_us => continue,
                 (_, StatePart::Memory(batches)) => Arc::clone(batches),
+                (_, StatePart::Slice(_)) => continue,
                 (_, StatePart::File(run)) => {
                     let all = StateView::Open { through_us: i64::MIN };
                     let schema = Arc::clone(&schema);
@@ -213,8 +281,31 @@ impl StageWork {
         for piece in closed {
             self.remove_if_old(&piece);
         }
+        self.settle_runs(open_pieces, runs_max)
+    }
+
+    /// As [`StageWork::settle`] for merges of panes, each of which becomes a run of its own; gives
+    /// the panes that are to be written as one, and the merges.
+    pub(super) fn settle_stack(&mut self, runs_max: usize) -> (Vec<Piece>, Vec<Piece>) {
+        let pieces = std::mem::take(&mut self.pieces);
+        let (panes, merges): (Vec<Piece>, Vec<Piece>) =
+            pieces.into_iter().partition(|piece| piece.role == Role::Panes);
+        let mut unwritten = Vec::new();
+        for piece in merges {
+            match piece.origin {
+                PieceOrigin::OldRun(_) => {}
+                PieceOrigin::NewRun(run) => {
+                    self.change.runs_added.push(Run { role: role_name(piece.role), ..run });
+                }
+                PieceOrigin::Memory => unwritten.push(piece),
+            }
+        }
+        (self.settle_runs(panes, runs_max), unwritten)
+    }
+
+    fn settle_runs(&mut self, pieces: Vec<Piece>, runs_max: usize) -> Vec<Piece> {
         let (mut fresh, mut runs): (Vec<Piece>, Vec<Piece>) =
-            open_pieces.into_iter().partition(|piece| piece.origin == PieceOrigin::Memory);
+            pieces.into_iter().partition(Piece::is_unwritten);
         if runs.len() + usize::from(!fresh.is_empty()) > runs_max {
             runs.sort_by_key(|piece| std::cmp::Reverse(piece.bytes()));
             let merged = runs.split_off(runs_max / 2);
@@ -235,7 +326,8 @@ impl StageWork {
         self.pieces.iter().any(|piece| view.may_see(&self.state, piece.first_us, piece.last_us))
     }
 
-    fn remove_if_old(&mut self, piece: &Piece) {
+    /// Says that a piece of an earlier epoch is no longer of the state.
+    pub(super) fn remove_if_old(&mut self, piece: &Piece) {
         if let PieceOrigin::OldRun(run) = &piece.origin {
             self.change.runs_removed.push(run.path.clone());
         }
@@ -249,7 +341,37 @@ impl Piece {
             (PieceOrigin::NewRun(run) | PieceOrigin::OldRun(run), _)
             | (PieceOrigin::Memory, StatePart::File(run)) => run.time_min_us,
             (PieceOrigin::Memory, StatePart::Memory(batches)) => session_time_min(batches),
+            (PieceOrigin::Memory, StatePart::Slice(_)) => None,
         }
+    }
+
+    /// Whether a run must be written for it: it is in memory only, or a part of a new run.
+    fn is_unwritten(&self) -> bool {
+        match &self.origin {
+            PieceOrigin::Memory => true,
+            PieceOrigin::NewRun(run) => self.first_us > run.pane_min_us,
+            PieceOrigin::OldRun(_) => false,
+        }
+    }
+
+    /// The path of its run.
+    pub(super) fn path(&self) -> Option<&str> {
+        match &self.origin {
+            PieceOrigin::Memory => None,
+            PieceOrigin::NewRun(run) | PieceOrigin::OldRun(run) => Some(&run.path),
+        }
+    }
+
+    /// What it is to the logic of stacks, without its rows.
+    fn bare(&self) -> stacks::Piece<()> {
+        let (first_us, last_us) = (self.first_us, self.last_us);
+        stacks::Piece { role: self.role, first_us, last_us, part: () }
+    }
+
+    /// Its rows and no others.
+    pub(super) fn slice(&self) -> StatePart {
+        let (of, first_us, last_us) = (self.part.clone(), self.first_us, self.last_us);
+        StatePart::Slice(Box::new(PartSlice { of, first_us, last_us, key_us: None }))
     }
 
     fn bytes(&self) -> u64 {
@@ -275,5 +397,9 @@ fn piece_of_run(part: StatePart, origin: PieceOrigin) -> Piece {
         PieceOrigin::NewRun(run) | PieceOrigin::OldRun(run) => (run.pane_min_us, run.pane_max_us),
         PieceOrigin::Memory => (i64::MIN, i64::MAX),
     };
-    Piece { part, first_us, last_us, origin }
+    let role = match &origin {
+        PieceOrigin::NewRun(run) | PieceOrigin::OldRun(run) => role_of(run.role.as_deref()),
+        PieceOrigin::Memory => Role::Panes,
+    };
+    Piece { part, first_us, last_us, origin, role }
 }

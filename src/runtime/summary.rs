@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
-use tidegauge_commitlog::{CommitRecord, SourceRows};
+use tidegauge_commitlog::{CommitRecord, LATE_SINK, SourceRows};
 use tidegauge_spec::JobSpec;
 
 /// The counts of a run's committed epochs.
@@ -60,7 +60,7 @@ impl Totals {
             self.rows.add(&source.rows);
             self.watermarks_us.insert(name.clone(), source.watermark_us);
         }
-        for file in &record.files {
+        for file in record.files.iter().filter(|file| file.sink != LATE_SINK) {
             *self.rows_out.entry(file.sink.clone()).or_default() += file.rows;
         }
     }

@@ -11,10 +11,13 @@ use tidegauge_commitlog::{
 };
 
 use super::compile::CompiledJob;
+use super::stack_work::{Merger, StackWork};
 use super::stage_work::StageWork;
 use crate::error::{Error, Result, from_datafusion};
-use crate::plan::Query;
-use crate::state::{RunCache, StateView};
+use crate::operator::StateInput;
+use crate::plan::{Query, Stage};
+use crate::state::stacks::Watermarks;
+use crate::state::{RunCache, StateShape, StateView};
 
 /// A job after one epoch, all of whose files are published.
 #[derive(Debug, Clone, Default)]
@@ -95,11 +98,35 @@ impl CompiledJob {
             };
             let cached = |path: &str| view.cached.get(path).map(Arc::clone);
             let work = StageWork::new(stage, view.stages.get(id), Default::default(), &cached);
+            if let Some(input) = self.live_stack(stage, &work, &storage, view).await? {
+                inputs.insert(id.clone(), input);
+                continue;
+            }
             let after_us = work.after_us.unwrap_or(i64::MIN);
             let open = StateView::Closing { after_us, through_us: i64::MAX };
             inputs.insert(id.clone(), work.input(&storage, open));
         }
         let session = self.session_at(view.clock_ms);
         self.plan.close_plan(&session, query, inputs, 0).await.map_err(from_datafusion)
+    }
+
+    /// What the open windows are, where they are put together from merges of panes.
+    async fn live_stack(
+        &self,
+        stage: &Stage,
+        work: &StageWork,
+        storage: &Storage,
+        view: &JobView,
+    ) -> Result<Option<StateInput>> {
+        let StateShape::Stacks(shape) = work.state else { return Ok(None) };
+        let session = self.session_at(view.clock_ms);
+        let mut merger = Merger::here(stage, session, storage.clone());
+        let through_us = work.last_open_end_us().or(work.after_us);
+        let watermarks = Watermarks { after_us: work.after_us, through_us };
+        let pieces = work.pieces.clone();
+        let stack = StackWork::start(shape, watermarks, pieces, &mut merger).await?;
+        let parts = stack.all_parts(&mut merger).await?;
+        let (storage, view) = (storage.clone(), StateView::ALL);
+        Ok(Some(StateInput { storage, parts, state: work.state, view }))
     }
 }

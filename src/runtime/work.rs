@@ -11,6 +11,7 @@ use crate::source::{Discovered, InputFile};
 pub(super) struct Work {
     files: BTreeMap<String, Vec<Discovered>>,
     still: BTreeSet<String>,
+    hold_us: BTreeMap<String, i64>,
 }
 
 impl Work {
@@ -22,6 +23,16 @@ impl Work {
     /// Says that a source's open windows are to close, because it is drained or idle.
     pub(super) fn add_still(&mut self, source: &str) {
         self.still.insert(source.to_owned());
+    }
+
+    /// Says that files of a source wait for a later epoch, the earliest of their rows at `hold_us`.
+    pub(super) fn add_hold(&mut self, source: &str, hold_us: i64) {
+        self.hold_us.insert(source.to_owned(), hold_us);
+    }
+
+    /// The time that a source's watermark may not pass in this epoch, where one is known.
+    pub(super) fn hold_us(&self, source: &str) -> Option<i64> {
+        self.hold_us.get(source).copied()
     }
 
     pub(super) fn is_still(&self, source: &str) -> bool {

@@ -29,6 +29,8 @@ pub struct SinkTarget {
     pub sink: String,
     /// Its storage.
     pub storage: Storage,
+    /// The folder in it that the files go to, without `/` at its ends; may be empty.
+    pub folder: String,
     /// The columns that make its folders.
     pub partition_by: Vec<String>,
     /// The columns of its rows, those of the partition among them.
@@ -150,10 +152,13 @@ impl SinkWriter {
         let Some(file) = self.open.remove(folder) else { return Ok(()) };
         let bytes = file.writer.into_inner().map_err(|error| from_datafusion(error.into()))?;
         let number = self.target.numbers.fetch_add(1, Ordering::Relaxed);
+        let folders = [self.target.folder.as_str(), folder];
+        let folder = folders.iter().filter(|folder| !folder.is_empty()).copied();
+        let folder = folder.collect::<Vec<_>>().join("/");
         let done = SinkFile {
             sink: self.target.sink.clone(),
             prepared: self.target.attempt.prepared_path(number),
-            published: self.target.attempt.published_path(folder, number, "parquet"),
+            published: self.target.attempt.published_path(&folder, number, "parquet"),
             rows: file.rows,
             bytes: bytes.len() as u64,
             time_min_us: file.time.map(|(min, _)| min),

@@ -6,7 +6,7 @@ use glob::{MatchOptions, Pattern};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
-use super::format::DiscoveryOrder;
+use super::format::{DiscoveryOrder, PathTime};
 use super::location::{Scheme, SourceLocation};
 use super::reader::InputFile;
 use super::{SourceError, SourceResult};
@@ -24,6 +24,9 @@ pub struct Discovered {
     pub modified: DateTime<Utc>,
     /// What errors call it: the location as written, and what follows.
     pub display: String,
+    /// The earliest event time that it can hold, where that is known before it is read:
+    /// microseconds since 1970.
+    pub time_min_us: Option<i64>,
 }
 
 impl Discovered {
@@ -45,23 +48,53 @@ impl Discovered {
 /// below them; names that begin with `_` or `.` are skipped there, files and folders alike,
 /// but not in the location itself. A local location that does not exist is an error; a
 /// prefix without objects is empty.
+///
+/// In the order of the time in their paths, that is the earliest time which they can hold, and a
+/// file without one is an error: wherever it was put, its rows or those of others would be late.
 pub async fn discover(
     store: &dyn ObjectStore,
     location: &SourceLocation,
-    order: DiscoveryOrder,
+    order: &DiscoveryOrder,
 ) -> SourceResult<Vec<Discovered>> {
     let (prefix, may_be_file) = prefix(location).await?;
     let mut found = match single(store, location, &prefix, may_be_file).await? {
         Some(file) => vec![file],
         None => list(store, location, &prefix).await?,
     };
+    if let DiscoveryOrder::PathTime(times) = order {
+        for file in &mut found {
+            file.time_min_us = Some(path_time(file, &prefix, times)?);
+        }
+    }
     match order {
         DiscoveryOrder::Name => found.sort_by(|a, b| a.path.as_ref().cmp(b.path.as_ref())),
         DiscoveryOrder::Modified => {
             found.sort_by(|a, b| (a.modified, a.path.as_ref()).cmp(&(b.modified, b.path.as_ref())));
         }
+        DiscoveryOrder::PathTime(_) => found.sort_by(|a, b| {
+            (a.time_min_us, a.path.as_ref()).cmp(&(b.time_min_us, b.path.as_ref()))
+        }),
     }
     Ok(found)
+}
+
+/// The time in a file's path below the location, or in its name where the location is the file.
+fn path_time(file: &Discovered, prefix: &Path, times: &PathTime) -> SourceResult<i64> {
+    let below = relative(&file.path, prefix);
+    let path = below.as_deref().or(file.path.filename()).unwrap_or_default();
+    times.find(path).ok_or_else(|| SourceError::BadJob {
+        location: file.display.clone(),
+        message: match &times.pattern {
+            Some(pattern) => format!(
+                "has no time in its path as discovery.path_time says it, {pattern}; correct the \
+                 pattern, move the file away, or write order: name"
+            ),
+            None => "has no time in its path in any common form; write discovery.path_time for \
+                     where it stands, such as dt=%Y-%m-%d/hour=%H/, move the file away, or write \
+                     order: name"
+                .to_owned(),
+        },
+    })
 }
 
 /// The location's root in its store, and whether it may be a file.
@@ -173,6 +206,7 @@ fn discovered(meta: ObjectMeta, display: String) -> Discovered {
         etag: meta.e_tag,
         modified: meta.last_modified,
         display,
+        time_min_us: None,
     }
 }
 

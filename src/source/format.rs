@@ -1,3 +1,5 @@
 //! How the bytes of a source are to be read, as its job says it.
 
-pub(super) use tidegauge_spec::{Compression, CsvOptions, DiscoveryOrder, EpochUnit, Format};
+pub(super) use tidegauge_spec::{
+    Compression, CsvOptions, DiscoveryOrder, EpochUnit, Format, PathTime,
+};

@@ -34,7 +34,7 @@ pub use discover::{Discovered, discover};
 pub use error::{SourceError, SourceResult};
 pub use json::JsonDecoder;
 pub use location::{Scheme, SourceLocation, split_location};
-pub use parquet::{ObjectReader, parquet_row_groups};
+pub use parquet::{ObjectReader, parquet_row_groups, parquet_time_min};
 pub use reader::{InputFile, OpenSettings, read_file};
 pub use schema::arrow_schema;
 pub use store::open_store;

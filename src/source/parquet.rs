@@ -8,6 +8,7 @@
 
 mod cast;
 mod object;
+mod statistics;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 
 pub use self::object::ObjectReader;
+pub use self::statistics::parquet_time_min;
 use super::convert::{Misfit, convert};
 use super::decoded::{batch_of, one_per_row, without_misfits};
 use super::format::EpochUnit;

@@ -7,7 +7,7 @@ mod run_file;
 pub mod stacks;
 mod state_view;
 
-pub use part::StatePart;
+pub use part::{PartSlice, StatePart};
 pub use run_cache::RunCache;
 pub use run_file::{
     SESSION_FIRST, SESSION_LAST, read_run, session_time_min, start_range, write_run,

@@ -12,4 +12,30 @@ pub enum StatePart {
     Memory(Arc<Vec<RecordBatch>>),
     /// A run in the state's storage.
     File(Run),
+    /// Some of the rows of another.
+    Slice(Box<PartSlice>),
+}
+
+/// The rows of a part whose first column lies in a range, both ends included.
+#[derive(Debug, Clone)]
+pub struct PartSlice {
+    /// The whole.
+    pub of: StatePart,
+    /// The least value of the first column.
+    pub first_us: i64,
+    /// The greatest value of the first column.
+    pub last_us: i64,
+    /// What takes the place of the first column, where anything does.
+    pub key_us: Option<i64>,
+}
+
+impl StatePart {
+    /// The run that it is, or is a slice of.
+    pub fn run(&self) -> Option<&Run> {
+        match self {
+            Self::Memory(_) => None,
+            Self::File(run) => Some(run),
+            Self::Slice(slice) => slice.of.run(),
+        }
+    }
 }

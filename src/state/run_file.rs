@@ -68,7 +68,7 @@ pub async fn write_run(
         .map_err(crate::error::from_datafusion)?;
     let size = bytes.len() as u64;
     storage.write(&path, bytes).await?;
-    Ok(Some(Run { path, rows, bytes: size, pane_min_us, pane_max_us, time_min_us }))
+    Ok(Some(Run { path, rows, bytes: size, pane_min_us, pane_max_us, time_min_us, role: None }))
 }
 
 fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> PlanResult<(Bytes, u64)> {

@@ -21,6 +21,8 @@ pub enum StateShape {
     Windows(WindowShape),
     /// The start of a pane, of which windows are put together.
     Panes(WindowShape),
+    /// The start of a pane, or what `stacks` merges panes under.
+    Stacks(WindowShape),
     /// The end of the session that a piece is of, as far as it is known: its last time and the gap.
     Sessions(SessionShape),
 }
@@ -30,7 +32,9 @@ impl StateShape {
     pub fn last_end(&self, first_us: i64) -> i64 {
         match self {
             Self::Windows(shape) => shape.end_of(first_us),
-            Self::Panes(shape) => shape.last_end(first_us).unwrap_or(first_us),
+            Self::Panes(shape) | Self::Stacks(shape) => {
+                shape.last_end(first_us).unwrap_or(first_us)
+            }
             // A session is over when its end is before the watermark.
             Self::Sessions(_) => first_us.saturating_add(1),
         }
@@ -39,7 +43,9 @@ impl StateShape {
     /// The ends of all windows that hold such a row.
     pub fn ends(&self, first_us: i64) -> Vec<i64> {
         match self {
-            Self::Panes(shape) => shape.starts(first_us).map(|mark| shape.end_of(mark)).collect(),
+            Self::Panes(shape) | Self::Stacks(shape) => {
+                shape.starts(first_us).map(|mark| shape.end_of(mark)).collect()
+            }
             _ => vec![self.last_end(first_us)],
         }
     }
@@ -47,7 +53,7 @@ impl StateShape {
     /// The least watermark at which any window that holds such a row closes.
     pub fn first_end(&self, first_us: i64) -> i64 {
         match self {
-            Self::Panes(shape) => {
+            Self::Panes(shape) | Self::Stacks(shape) => {
                 let first = shape.starts(first_us).last().unwrap_or(first_us);
                 shape.end_of(first)
             }
@@ -72,9 +78,19 @@ pub enum StateView {
         /// The watermark up to which windows are closed.
         through_us: i64,
     },
+    /// The rows, as they are, whose first column lies in a range, both ends included.
+    Keys {
+        /// The least.
+        first_us: i64,
+        /// The greatest.
+        last_us: i64,
+    },
 }
 
 impl StateView {
+    /// All rows, as they are.
+    pub const ALL: Self = Self::Keys { first_us: i64::MIN, last_us: i64::MAX };
+
     /// Whether any row whose first key lies in `[first_us, last_us]` can be seen.
     pub fn may_see(&self, state: &StateShape, first_us: i64, last_us: i64) -> bool {
         match self {
@@ -82,6 +98,9 @@ impl StateView {
                 state.first_end(first_us) <= *through_us && state.last_end(last_us) > *after_us
             }
             Self::Open { through_us } => state.last_end(last_us) > *through_us,
+            Self::Keys { first_us: least, last_us: greatest } => {
+                first_us <= *greatest && last_us >= *least
+            }
         }
     }
 
@@ -101,6 +120,10 @@ impl StateView {
             },
             Self::Open { through_us } => {
                 keep(&batch, starts, |start_us| state.last_end(start_us) > *through_us)
+            }
+            Self::Keys { first_us: i64::MIN, last_us: i64::MAX } => Ok(batch),
+            Self::Keys { first_us, last_us } => {
+                keep(&batch, starts, |start_us| start_us >= *first_us && start_us <= *last_us)
             }
         }
     }

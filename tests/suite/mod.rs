@@ -1,5 +1,6 @@
 //! What the project promises, tested from the outside.
 
+mod arrival;
 mod bad_input;
 mod binary;
 mod changed_job;
@@ -10,6 +11,7 @@ mod fencing;
 mod flight;
 mod formats;
 mod harness;
+mod job_cases;
 mod kill;
 mod otlp_receiver;
 mod outage;

@@ -43,6 +43,7 @@ pub use collect::Collected;
 pub use error::{Error, ErrorKind, Result};
 pub use log::{CommitLog, CommitOutcome, Maintenance};
 pub use manifest::Manifest;
+pub use names::LATE_SINK;
 pub use publish::PublishOutcome;
 pub use reader::{LogReader, SegmentCache, read_committed};
 pub use record::{

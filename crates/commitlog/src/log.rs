@@ -30,7 +30,7 @@ use crate::checkpoint;
 use crate::clock::Clock;
 use crate::collect::{Collected, Collection};
 use crate::error::{Error, ErrorKind, Result};
-use crate::names::{self, CHECKPOINT, Epoch};
+use crate::names::{self, CHECKPOINT, Epoch, LATE_SINK};
 use crate::publish::{self, PublishOutcome};
 use crate::record::{CommitRecord, SinkFile};
 use crate::recover::{self, Load, read_record};
@@ -328,7 +328,9 @@ impl CommitLog {
         record.rows_out.clear();
         for file in &record.files {
             publish::storage_of(file, &self.sinks)?;
-            *record.rows_out.entry(file.sink.clone()).or_default() += file.rows;
+            if file.sink != LATE_SINK {
+                *record.rows_out.entry(file.sink.clone()).or_default() += file.rows;
+            }
         }
         attempt.check_names(&record)?;
         self.check_accounting(&record)?;

@@ -30,6 +30,10 @@ pub const MANIFEST: &str = "manifest";
 /// The folder, in a sink, of files that are not published yet. Listers skip it by its underscore.
 pub const PREPARED: &str = "_prepared";
 
+/// The sink name of the table of late rows: its files are prepared, committed and published as those
+/// of a sink, and are no results.
+pub const LATE_SINK: &str = "_late";
+
 /// The folder value that stands for NULL, as in Hive.
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 

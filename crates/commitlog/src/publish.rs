@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use crate::error::{Error, Result};
+use crate::names::LATE_SINK;
 use crate::record::SinkFile;
 use crate::storage::Storage;
 
@@ -69,11 +70,14 @@ pub(crate) fn storage_of<'a>(
     sinks: &'a BTreeMap<String, Storage>,
 ) -> Result<&'a Storage> {
     sinks.get(&file.sink).ok_or_else(|| {
+        let (place, what) = match file.sink.as_str() {
+            LATE_SINK => ("late".to_owned(), "table"),
+            sink => (format!("sinks.{sink}"), "sink"),
+        };
         Error::bad_job(format!(
-            "sinks.{}: the last committed epoch has files for this sink that are not known to be \
-             published, and the job has no such sink; put it back, or start anew with \
-             --reset-state",
-            file.sink
+            "{place}: the last committed epoch has files for this {what} that are not known to be \
+             published, and the job has no such {what}; put it back, or start anew with \
+             --reset-state"
         ))
     })
 }

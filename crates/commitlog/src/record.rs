@@ -51,7 +51,7 @@ pub struct CommitRecord {
     /// The epoch's sink files.
     #[serde(default)]
     pub files: Vec<SinkFile>,
-    /// Rows written, by sink: the sums over `files`. *By the log.*
+    /// Rows written, by sink: the sums over `files` but those of late rows. *By the log.*
     #[serde(default)]
     pub rows_out: BTreeMap<String, u64>,
     /// Segments of progress and of sink files that were written with this epoch. *By the log.*
@@ -182,6 +182,9 @@ pub struct Run {
     /// For pieces of sessions, the time of the first row of any of them, microseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_min_us: Option<i64>,
+    /// What its rows are merges of, where a stage keeps merges of panes beside the panes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
 }
 
 /// A file of results. A reader of the log opens `published`, or `prepared` while that is absent.

@@ -10,7 +10,7 @@ use crate::report::quoted;
 use crate::setting::{choice, duration};
 use crate::suggest::nearest;
 
-const KEYS: [&str; 5] = ["column", "delay", "idle_after", "future_max", "unit"];
+const KEYS: [&str; 6] = ["column", "delay", "allowed_lateness", "idle_after", "future_max", "unit"];
 const IDLE_AFTER: Duration = Duration::from_secs(60);
 const FUTURE_MAX: Duration = Duration::from_secs(3600);
 
@@ -21,6 +21,8 @@ pub struct EventTimeSpec {
     pub column: String,
     /// How much older than the newest row a row may be without being late.
     pub delay: Duration,
+    /// How long after its end a window still takes rows, and gives its result anew; 0 by default.
+    pub allowed_lateness: Duration,
     /// How long, by the wall clock, a source may show no row before it stops holding the
     /// watermark; 1 minute by default.
     pub idle_after: Duration,
@@ -59,6 +61,8 @@ pub(crate) fn event_time(item: &Item<'_>, schema: Option<&Schema<'_>>) -> Option
     let delay = fields
         .required("delay", "how late a row may come, such as delay: 10s")
         .and_then(|item| duration(&item, Duration::ZERO));
+    let allowed_lateness =
+        fields.setting("allowed_lateness", Duration::ZERO, |item| duration(item, Duration::ZERO));
     let idle_after =
         fields.setting("idle_after", IDLE_AFTER, |item| duration(item, Duration::ZERO));
     let future_max =
@@ -67,6 +71,7 @@ pub(crate) fn event_time(item: &Item<'_>, schema: Option<&Schema<'_>>) -> Option
     Some(EventTimeSpec {
         column: column?,
         delay: delay?,
+        allowed_lateness: allowed_lateness?,
         idle_after: idle_after?,
         future_max: future_max?,
         unit: unit?,

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::epoch::{EpochSpec, epoch};
 use crate::item::{Fields, Item};
+use crate::late::{LateSpec, check_late_names, late};
 use crate::name::check_job_name;
 use crate::problem::{BadJob, Problem};
 use crate::report::{Report, quoted};
@@ -21,12 +22,13 @@ use crate::sql::{SqlFiles, SqlText, read_sql, sql};
 use crate::state::{StateSpec, state};
 use crate::yaml::{Env, Node, load};
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "name",
     "description",
     "sources",
     "sql",
     "sinks",
+    "late",
     "epoch",
     "state",
     "memory_max",
@@ -51,6 +53,8 @@ pub struct JobSpec {
     pub sql: SqlText,
     /// What it writes, in the order of the job file; at least one.
     pub sinks: Vec<SinkSpec>,
+    /// Where late rows go; they are counted and dropped if absent.
+    pub late: Option<LateSpec>,
     /// How it is cut into epochs.
     pub epoch: EpochSpec,
     /// Where its state is.
@@ -143,6 +147,7 @@ fn job(node: &Node, report: &Report, files: SqlFiles<'_>) -> Option<JobSpec> {
         .required("sql", "sql: ../sql/job.sql, or the SQL itself")
         .and_then(|item| sql(&item, files));
     let sinks = named(&fields, "sinks", "sinks: {findings: {location: ./out/}}", sink);
+    let late = fields.setting("late", None, |item| late(item).map(Some));
     let epoch = fields.setting("epoch", EpochSpec::default(), epoch);
     let state =
         fields.required("state", "state: {location: ./out/_state/}").and_then(|item| state(&item));
@@ -150,6 +155,7 @@ fn job(node: &Node, report: &Report, files: SqlFiles<'_>) -> Option<JobSpec> {
         fields.setting("memory_max", MEMORY_BYTES_MAX, |item| bytes(item, MEMORY_BYTES_MIN));
     let partitions = fields.setting("partitions", None, |item| count(item, 1..=1024).map(Some));
     check_shared_names(&fields);
+    check_late_names(&fields);
     overlap::check(&fields);
     Some(JobSpec {
         path: report.file().to_owned(),
@@ -158,6 +164,7 @@ fn job(node: &Node, report: &Report, files: SqlFiles<'_>) -> Option<JobSpec> {
         sources: sources?,
         sql: sql?,
         sinks: sinks?,
+        late: late?,
         epoch: epoch?,
         state: state?,
         memory_max_bytes: memory_max_bytes?,

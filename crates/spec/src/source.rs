@@ -8,11 +8,12 @@ use crate::format::{Compression, Format, compression, format};
 use crate::item::Item;
 use crate::location::{Purpose, location};
 use crate::name::check_name;
+use crate::path_time::{EXAMPLE, PathTime};
 use crate::setting::choice;
 
 const KEYS: [&str; 7] =
     ["location", "format", "csv", "compression", "schema", "event_time", "discovery"];
-const DISCOVERY_KEYS: [&str; 1] = ["order"];
+const DISCOVERY_KEYS: [&str; 2] = ["order", "path_time"];
 
 /// A source as the job declares it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,17 +31,20 @@ pub struct SourceSpec {
     pub schema: Vec<Column>,
     /// Its event time.
     pub event_time: EventTimeSpec,
-    /// The order in which its files are taken; YAML `discovery: {order: name}`.
+    /// The order in which its files are taken; YAML `discovery: {order: name}`, and for the time in
+    /// their path `{order: path_time, path_time: "dt=%Y-%m-%d/hour=%H/"}`.
     pub order: DiscoveryOrder,
 }
 
 /// The order in which files are taken; ties are broken by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum DiscoveryOrder {
     /// `name`, the default.
     Name,
     /// `modified`: by modification time.
     Modified,
+    /// `path_time`: by the time in their path.
+    PathTime(PathTime),
 }
 
 /// Reads the source called `name`.
@@ -72,12 +76,18 @@ pub(crate) fn source(name: &str, item: &Item<'_>) -> Option<SourceSpec> {
 
 fn discovery(item: &Item<'_>) -> Option<DiscoveryOrder> {
     let fields = item.section(&DISCOVERY_KEYS)?;
-    fields.setting("order", DiscoveryOrder::Name, |item| {
-        if item.text("name or modified")? == "path_time" {
-            item.problem(r#""path_time" is not available yet; write name or modified"#);
-            return None;
-        }
-        let words = [("name", DiscoveryOrder::Name), ("modified", DiscoveryOrder::Modified)];
-        choice(item, "an order", &words)
-    })
+    let words = [
+        ("name", DiscoveryOrder::Name),
+        ("modified", DiscoveryOrder::Modified),
+        ("path_time", DiscoveryOrder::PathTime(PathTime::default())),
+    ];
+    let order =
+        fields.setting("order", DiscoveryOrder::Name, |item| choice(item, "an order", &words))?;
+    let Some(pattern) = fields.get("path_time") else { return Some(order) };
+    let DiscoveryOrder::PathTime(_) = order else {
+        pattern.problem("is a pattern for order: path_time; write that order, or remove the key");
+        return None;
+    };
+    let right = format!("a pattern such as {EXAMPLE}");
+    pattern.parsed(&right, PathTime::new).map(DiscoveryOrder::PathTime)
 }

@@ -1,4 +1,5 @@
-//! Rows that were expected against rows that came: as sets, with a tolerance for numbers.
+//! What was expected against what came: rows as multisets, with a tolerance for numbers, and
+//! counts.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -57,6 +58,16 @@ pub(super) fn compare(
     }
     let unexpected = left.into_iter().cloned().collect();
     Some(Mismatch { sink: sink.to_owned(), columns, missing, unexpected })
+}
+
+/// Counts that differ, each of the run or of a source: (source, expected, counted).
+pub(super) fn compare_counts(fate: &str, counts: &[(Option<&str>, u64, u64)]) -> Vec<String> {
+    let differing = counts.iter().filter(|(_, expected, counted)| expected != counted);
+    let shown = differing.map(|(source, expected, counted)| {
+        let of = source.map(|source| format!(" of {source}")).unwrap_or_default();
+        format!("  rows {fate}{of}: expected {expected}, counted {counted}")
+    });
+    shown.collect()
 }
 
 fn same(expected: &Row, actual: &Row, columns: &BTreeSet<String>, tolerance: f64) -> bool {
@@ -127,6 +138,15 @@ mod tests {
         let expected = rows(r#"[{"a": 1, "t": "2026-01-01T00:00:00Z"}, {"a": 2.0}]"#);
         let actual = rows(r#"[{"a": 2.0000000001}, {"a": 1, "t": "2026-01-01 00:00:00"}]"#);
         assert!(compare("s", &expected, &actual, 1e-9).is_none());
+    }
+
+    #[test]
+    fn only_counts_that_differ_are_told() {
+        let counts = [(None, 1, 1), (Some("flows"), 2, 0)];
+        assert_eq!(
+            compare_counts("late", &counts),
+            ["  rows late of flows: expected 2, counted 0"]
+        );
     }
 
     #[test]

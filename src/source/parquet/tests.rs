@@ -8,7 +8,7 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::{Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::parquet::arrow::ArrowWriter;
-use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
@@ -247,4 +247,52 @@ async fn files_that_are_no_parquet_or_another_version_are_named() {
     let read: SourceResult<Vec<Decoded>> =
         read_file(store, &file, settings(&[])).try_collect().await;
     assert!(matches!(&read, Err(SourceError::Corrupt { .. })), "{read:?}");
+}
+
+/// What the footer of a file with this column says of its least time.
+async fn least(column: ArrayRef, group_rows: usize, unit: Option<EpochUnit>) -> Option<i64> {
+    let (store, file) = stored(vec![("ts", column)], group_rows).await;
+    let field = Field::new("ts", TIMESTAMP, true);
+    parquet_time_min(store, &file, &field, unit).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_footer_tells_the_earliest_time_of_its_file() {
+    let millis = |times: &[Option<i64>]| -> ArrayRef {
+        Arc::new(TimestampMillisecondArray::from(times.to_vec()))
+    };
+    let times = millis(&[Some(9), Some(7), None, Some(-8), None, None]);
+    assert_eq!(least(times, 2, None).await, Some(-8_000), "in the unit of the engine");
+    let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![9_999, 7_999]));
+    assert_eq!(least(nanos, 1, None).await, Some(7), "cut off as a row's time is");
+    assert_eq!(least(millis(&[None, None]), 2, None).await, None);
+    let seconds = || -> ArrayRef { Arc::new(Int64Array::from(vec![60, 30])) };
+    assert_eq!(least(seconds(), 2, Some(EpochUnit::Seconds)).await, Some(30_000_000));
+    assert_eq!(least(seconds(), 2, None).await, None, "its unit depends on the value");
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["2026-01-01", "2025-01-01"]));
+    assert_eq!(least(text, 2, None).await, None, "text has another order");
+}
+
+#[tokio::test]
+async fn a_file_without_statistics_or_without_the_column_tells_nothing() {
+    let column: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![1]));
+    let batch = RecordBatch::try_from_iter([("ts", column)]).unwrap();
+    let mut bytes = Vec::new();
+    let properties =
+        WriterProperties::builder().set_statistics_enabled(EnabledStatistics::None).build();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let store = InMemory::new();
+    let location = Path::from("b.parquet");
+    let size = bytes.len() as u64;
+    store.put(&location, PutPayload::from(bytes)).await.unwrap();
+    let display = "b.parquet".into();
+    let file = InputFile { location, size, etag: None, display, row_groups: None };
+    let store: Arc<dyn ObjectStore> = Arc::new(store);
+    for name in ["ts", "other"] {
+        let field = Field::new(name, TIMESTAMP, true);
+        let found = parquet_time_min(Arc::clone(&store), &file, &field, None).await;
+        assert_eq!(found.unwrap(), None, "{name}");
+    }
 }

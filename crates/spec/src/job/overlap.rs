@@ -17,18 +17,22 @@ struct Located<'a> {
 pub(super) fn check(fields: &Fields<'_>) {
     let sources = located(fields.children("sources"), Purpose::Read);
     let sinks = located(fields.children("sinks"), Purpose::Write);
+    let late = fields.get("late").map(|late| ("late", late));
+    // After the sinks, so that it is compared with each and never the other way round.
+    let tables: Vec<_> =
+        sinks.into_iter().chain(located(late.into_iter().collect(), Purpose::Write)).collect();
     let state = fields.get("state").map(|state| ("state", state));
     let state = located(state.into_iter().collect(), Purpose::Write);
-    for (index, sink) in sinks.iter().enumerate() {
-        for state in state.iter().filter(|state| nested(&state.place, &sink.place)) {
-            sink.conflict(&format!("overlaps with the state, {}", quoted(state.text)));
+    for (index, table) in tables.iter().enumerate() {
+        for state in state.iter().filter(|state| nested(&state.place, &table.place)) {
+            table.conflict(&format!("overlaps with the state, {}", quoted(state.text)));
         }
-        for other in sinks[..index].iter().filter(|other| nested(&other.place, &sink.place)) {
+        for other in tables[..index].iter().filter(|other| nested(&other.place, &table.place)) {
             let (name, text) = (other.name, quoted(other.text));
-            sink.conflict(&format!("overlaps with the sink {name}, {text}"));
+            table.conflict(&format!("overlaps with the sink {name}, {text}"));
         }
     }
-    for written in sinks.iter().chain(&state) {
+    for written in tables.iter().chain(&state) {
         for source in sources.iter().filter(|source| reads_back(&source.place, &written.place)) {
             let (name, text) = (source.name, quoted(source.text));
             written.conflict(&format!("would be read back by the source {name}, {text}"));

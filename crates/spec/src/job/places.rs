@@ -32,7 +32,10 @@ impl JobSpec {
         let named = sources.chain(sinks).map(|(section, name, location)| {
             (format!("{section}.{name}.location"), location.as_str())
         });
+        let late =
+            self.late.iter().map(|late| ("late.location".to_owned(), late.location.as_str()));
         named
+            .chain(late)
             .chain([("state.location".to_owned(), self.state.location.as_str())])
             .filter(|(_, location)| !location.starts_with("s3://"))
             .collect()
@@ -41,12 +44,16 @@ impl JobSpec {
     fn written(&self) -> Vec<Written<'_>> {
         let state = format!("{}/{}", self.state.location.trim_end_matches('/'), self.name);
         let state = ("the state".to_owned(), self.state.location.as_str(), state);
+        let late = self.late.iter().map(|late| {
+            ("the table of late rows".to_owned(), late.location.as_str(), late.location.clone())
+        });
         self.sinks
             .iter()
             .map(|sink| {
                 let what = format!("the sink {}", sink.name);
                 (what, sink.location.as_str(), sink.location.clone())
             })
+            .chain(late)
             .chain([state])
             .filter_map(|(what, text, folder)| {
                 let place = place(&folder, Purpose::Write).ok()?;
@@ -93,6 +100,23 @@ state: {{location: {state}}}
         let clash = one.clash(&job("two", "in/", "state/one/y/", "elsewhere/")).unwrap();
         assert!(clash.starts_with("the state at state/ overlaps with the sink out of"), "{clash}");
         assert_eq!(one.clash(&job("two", "out/", "out2/", "s3://state/")), None, "jobs may chain");
+    }
+
+    #[test]
+    fn tables_of_late_rows_are_places_too() {
+        let late = |name: &str, location: &str| {
+            let mut job = job(name, "in/", &format!("out_{name}/"), "s3://b/state/");
+            job.late = Some(crate::LateSpec { location: location.to_owned() });
+            job
+        };
+        let one = late("one", "late/");
+        assert_eq!(one.clash(&late("two", "late_two/")), None);
+        assert_eq!(
+            one.clash(&late("two", "./late/two/")).unwrap(),
+            "the table of late rows at late/ overlaps with the table of late rows of the job two \
+             at ./late/two/; write another location"
+        );
+        assert!(one.local_locations().contains(&("late.location".to_owned(), "late/")));
     }
 
     #[test]

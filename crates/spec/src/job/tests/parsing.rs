@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{JOB, changed, no_env, parse};
 use crate::{
     Column, ColumnType, Compression, CsvOptions, DiscoveryOrder, EpochSpec, EpochUnit,
-    EventTimeSpec, Format, JobSpec, SinkFormat, SinkSpec, SourceSpec, SqlText, StateSpec,
+    EventTimeSpec, Format, JobSpec, LateSpec, PathTime, SinkFormat, SinkSpec, SourceSpec, SqlText,
+    StateSpec,
 };
 
 const EXAMPLE: &str = r#"
@@ -53,6 +54,7 @@ fn flows() -> SourceSpec {
         event_time: EventTimeSpec {
             column: "ts".to_owned(),
             delay: Duration::from_secs(10),
+            allowed_lateness: Duration::ZERO,
             idle_after: Duration::from_secs(60),
             future_max: Duration::from_secs(3600),
             unit: None,
@@ -89,6 +91,7 @@ fn the_example_job_has_exactly_these_values() {
             format: SinkFormat::Parquet,
             partition_by: vec!["tenant".to_owned()],
         }],
+        late: None,
         epoch: EpochSpec {
             interval: Duration::from_secs(10),
             bytes_max: 536_870_912,
@@ -116,10 +119,11 @@ fn every_setting_can_be_written() {
 epoch: {interval: 1m30s, bytes_max: 1GB, files_max: 7, retry: 0}
 state: {location: s3://b/state/, checkpoint_every: 3, retain_epochs: 9, grace: 2h, runs_max: 4, cache_max: 0}
 memory_max: 64MiB
+late: {location: ./out/_late/}
 partitions: 3");
     let text = text.replace(
         "    event_time: {column: ts, delay: 10s}",
-        "    event_time: {column: ts, delay: 0s, idle_after: 5s, future_max: 1d, unit: us}
+        "    event_time: {column: ts, delay: 0s, allowed_lateness: 5m, idle_after: 5s, future_max: 1d, unit: us}
     compression: zstd
     discovery: {order: modified}",
     );
@@ -133,7 +137,24 @@ partitions: 3");
     let source = &job.sources[0];
     assert_eq!(source.event_time.unit, Some(EpochUnit::Microseconds));
     assert_eq!(source.event_time.future_max, Duration::from_secs(86_400));
-    assert_eq!((source.compression, source.order), (Compression::Zstd, DiscoveryOrder::Modified));
+    assert_eq!(source.event_time.allowed_lateness, Duration::from_secs(300));
+    assert_eq!((source.compression, &source.order), (Compression::Zstd, &DiscoveryOrder::Modified));
+    assert_eq!(job.late, Some(LateSpec { location: "./out/_late/".to_owned() }));
+}
+
+#[test]
+fn files_may_be_taken_in_the_order_of_the_time_in_their_path() {
+    let order = |discovery: &str| {
+        let text = changed("format: json", &format!("format: json\n    discovery: {discovery}"));
+        parse(&text).unwrap().sources[0].order.clone()
+    };
+    assert_eq!(order("{order: path_time}"), DiscoveryOrder::PathTime(PathTime::default()));
+    let pattern = "dt=%Y-%m-%d/hour=%H/";
+    assert_eq!(
+        order(&format!("{{order: path_time, path_time: \"{pattern}\"}}")),
+        DiscoveryOrder::PathTime(PathTime::new(pattern).unwrap())
+    );
+    assert_eq!(order("{order: name}"), DiscoveryOrder::Name);
 }
 
 #[test]

@@ -53,12 +53,10 @@ fn missing_keys_are_named_with_what_to_write() {
 #[test]
 fn unknown_keys_are_named_with_the_nearest_or_all() {
     let expected = "\
-12: late: \"late\" is not a known key; the keys here are name, description, sources, sql, sinks, \
-epoch, state, memory_max, partitions
-13: quarantine: \"quarantine\" is not a known key; the keys here are name, description, sources, \
-sql, sinks, epoch, state, memory_max, partitions
-14: epoch.max_bytes: \"max_bytes\" is not a known key; write bytes_max";
-    let more = "late: {location: ./late/}\nquarantine: ./q/\nepoch: {max_bytes: 1GB}\n";
+12: quarantine: \"quarantine\" is not a known key; the keys here are name, description, sources, \
+sql, sinks, late, epoch, state, memory_max, partitions
+13: epoch.max_bytes: \"max_bytes\" is not a known key; write bytes_max";
+    let more = "quarantine: ./q/\nepoch: {max_bytes: 1GB}\n";
     assert_eq!(wrong(&format!("{JOB}{more}")), expected);
 }
 
@@ -243,11 +241,97 @@ fn formats_have_only_their_own_options() {
         "./out/found/, format: csv}",
         "10: sinks.found.format: \"csv\" is not a format of sinks; write parquet",
     );
+}
+
+#[test]
+fn an_order_and_its_pattern_belong_together() {
+    let at = "6: sources.queries.discovery";
+    let with = |discovery: &str| format!("format: json\n    discovery: {discovery}");
     told(
         "format: json",
-        "format: json\n    discovery: {order: path_time}",
-        "6: sources.queries.discovery.order: \"path_time\" is not available yet; \
-         write name or modified",
+        &with("{order: time}"),
+        &format!("{at}.order: \"time\" is not an order; write name, modified or path_time"),
+    );
+    told(
+        "format: json",
+        &with("{path_time: \"%Y/%m/%d/\"}"),
+        &format!(
+            "{at}.path_time: is a pattern for order: path_time; write that order, or remove the key"
+        ),
+    );
+    told(
+        "format: json",
+        &with("{order: path_time, path_time: \"dt=%Y-%m-%D/\"}"),
+        &format!(
+            "{at}.path_time: \"dt=%Y-%m-%D/\" has %D, which is not known; \
+             write %Y, %m, %d, %j, %H, %M, %S or %s"
+        ),
+    );
+    told(
+        "format: json",
+        &with("{order: path_time, path_time: []}"),
+        &format!("{at}.path_time: is a list; write a pattern such as dt=%Y-%m-%d/hour=%H/"),
+    );
+}
+
+#[test]
+fn lateness_is_a_duration() {
+    told(
+        "delay: 10s",
+        "delay: 10s, allowed_lateness: 5 min",
+        "7: sources.queries.event_time.allowed_lateness: \"5 min\" is not a duration; write 5m",
+    );
+}
+
+#[test]
+fn the_table_of_late_rows_has_a_place_and_names_of_its_own() {
+    let late = "state: {location: ./out/_state/}\nlate: ";
+    let with = |late_text: &str| format!("{late}{late_text}");
+    let state = "state: {location: ./out/_state/}";
+    told(
+        state,
+        &with("{}"),
+        "12: late.location: is missing; write where late rows go, such as location: ./out/_late/",
+    );
+    told(
+        state,
+        &with("./late/"),
+        "12: late: \"./late/\" is not a mapping; write a mapping with the keys location",
+    );
+    told(
+        state,
+        &with("{location: ./out/found/late/}"),
+        "12: late.location: \"./out/found/late/\" overlaps with the sink found, \
+         \"./out/found/\"; write a location beside it",
+    );
+    told(
+        state,
+        &with("{location: ./out/_state/late/}"),
+        "12: late.location: \"./out/_state/late/\" overlaps with the state, \
+         \"./out/_state/\"; write a location beside it",
+    );
+    told(
+        state,
+        &with("{location: ./data/late/}"),
+        "12: late.location: \"./data/late/\" would be read back by the source queries, \
+         \"./data/\"; write a location beside it",
+    );
+    told(
+        state,
+        &with("{location: \"./late/*\"}"),
+        "12: late.location: \"./late/*\" has a wildcard; write one folder to write into",
+    );
+    told(
+        "  found: {location",
+        "  _late: {location",
+        "10: sinks._late: \"_late\" is the name of the table of late rows; rename the sink",
+    );
+    let text = changed("host: VARCHAR", "_source: VARCHAR");
+    assert!(super::parse(&text).is_ok(), "without the table the name is free");
+    assert_eq!(
+        wrong(&text.replace(state, &with("{location: ./late/}"))),
+        "6: sources.queries.schema._source: \"_source\" is also a column that the table of late \
+         rows adds; rename it, or remove late"
     );
 }
 

@@ -1,0 +1,145 @@
+//! Files that were listed and wait for their epoch: which are next, and how early the rows of the
+//! others can be.
+//!
+//! ```text
+//!  order of the source:  | a  b  c | d  e  f  g ... |  h ...
+//!                          epoch     looked ahead      trusted to be later
+//!                                    ^ the earliest of these holds the watermark
+//! ```
+//!
+//! Under `path_time` every file's time is in its path. Of Parquet files the footer tells it, which
+//! is read only of files that have to wait, so many ahead, and once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::Field;
+use futures::{StreamExt, TryStreamExt, stream};
+use tidegauge_spec::{DiscoveryOrder, EpochSpec, Format};
+
+use super::compile::SourceRuntime;
+use super::watermark::micros;
+use crate::error::Result;
+use crate::source::{Discovered, parquet_time_min};
+
+/// Of more files than this the footers are not known yet: their order is trusted until then.
+const AHEAD_MAX: usize = 10_000;
+/// Footers that are read at once.
+const FOOTERS_AT_ONCE: usize = 32;
+
+/// The files of one source that wait, in its order.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    files: VecDeque<Discovered>,
+    /// So many of the first files' footers were read.
+    looked: usize,
+}
+
+impl Pending {
+    pub(super) fn new(files: Vec<Discovered>) -> Self {
+        Self { files: files.into(), looked: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    pub(super) fn files(&self) -> impl Iterator<Item = &Discovered> {
+        self.files.iter()
+    }
+
+    /// The next files within an epoch's bounds; one at least, if any waits.
+    pub(super) fn take(&mut self, bounds: &EpochSpec) -> Vec<Discovered> {
+        let mut bytes: u64 = 0;
+        let mut taken = Vec::new();
+        while let Some(file) = self.files.front() {
+            let fits = bytes.saturating_add(file.size) <= bounds.bytes_max
+                && taken.len() < bounds.files_max;
+            if !taken.is_empty() && !fits {
+                break;
+            }
+            bytes = bytes.saturating_add(file.size);
+            taken.extend(self.files.pop_front());
+        }
+        self.looked = self.looked.saturating_sub(taken.len());
+        taken
+    }
+
+    /// Whether [`Pending::look_ahead`] would read anything.
+    pub(super) fn has_to_look(&self, source: &SourceRuntime) -> bool {
+        let is_told_by_path = matches!(source.spec.order, DiscoveryOrder::PathTime(_));
+        source.spec.format == Format::Parquet
+            && !is_told_by_path
+            && self.looked < self.files.len().min(AHEAD_MAX)
+    }
+
+    /// Reads the footers of the files that wait next.
+    ///
+    /// # Errors
+    /// When one cannot be read, as its epoch could not read it: without its times, the watermark
+    /// might pass them.
+    pub(super) async fn look_ahead(&mut self, source: &SourceRuntime) -> Result<()> {
+        let end = self.files.len().min(AHEAD_MAX);
+        let field: &Field = source.table.schema.field(source.time_column);
+        let unit = source.spec.event_time.unit;
+        let files: Vec<_> =
+            self.files.range(self.looked..end).map(Discovered::input_file).collect();
+        let times: Vec<Option<i64>> = stream::iter(files)
+            .map(|file| {
+                let store = Arc::clone(&source.store);
+                async move { parquet_time_min(store, &file, field, unit).await }
+            })
+            .buffered(FOOTERS_AT_ONCE)
+            .try_collect()
+            .await?;
+        for (file, time_min_us) in self.files.range_mut(self.looked..end).zip(times) {
+            file.time_min_us = time_min_us;
+        }
+        self.looked = end;
+        Ok(())
+    }
+
+    /// The time that the watermark may not pass while these files wait, where one is known.
+    pub(super) fn hold_us(&self, source: &SourceRuntime) -> Option<i64> {
+        let earliest_us = self.files.iter().filter_map(|file| file.time_min_us).min()?;
+        Some(match source.spec.order {
+            // A path's time is when its file was begun or written: rows may be older by the delay.
+            DiscoveryOrder::PathTime(_) => {
+                earliest_us.saturating_sub(micros(source.spec.event_time.delay))
+            }
+            _ => earliest_us,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use object_store::path::Path;
+
+    use super::*;
+
+    fn file(name: &str, size: u64) -> Discovered {
+        Discovered {
+            path: Path::from(name),
+            size,
+            etag: None,
+            modified: DateTime::UNIX_EPOCH,
+            display: name.to_owned(),
+            time_min_us: None,
+        }
+    }
+
+    #[test]
+    fn an_epoch_takes_files_up_to_its_bounds_and_one_at_least() {
+        let files = [9, 3, 3, 3, 3].map(|size| file("x", size)).to_vec();
+        let mut pending = Pending { looked: 2, ..Pending::new(files) };
+        let bounds = EpochSpec { bytes_max: 8, files_max: 2, ..EpochSpec::default() };
+        let mut sizes = Vec::new();
+        while !pending.is_empty() {
+            sizes.push(pending.take(&bounds).iter().map(|file| file.size).collect::<Vec<_>>());
+        }
+        assert_eq!(sizes, [vec![9], vec![3, 3], vec![3, 3]]);
+        assert_eq!(pending.looked, 0);
+    }
+}
