@@ -36,7 +36,8 @@ pub fn session_state(settings: &SessionSettings) -> SessionState {
     // them cost more than they save.
     options.optimizer.enable_dynamic_filter_pushdown = false;
     options.execution.parquet.pushdown_filters = false;
-    // It fails where a projection has one column under two names beside a field of a struct.
+    // Above an aggregate that two columns show, it makes a projection of two columns of one name,
+    // which no plan may have; and w.start is no cheaper below.
     options.optimizer.enable_leaf_expression_pushdown = false;
     // A subquery's value would have to reach the tasks of other machines: it becomes a join.
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;

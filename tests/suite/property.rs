@@ -24,6 +24,7 @@ mod table;
 mod windows;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -42,7 +43,7 @@ const CASES: u32 = 5_000;
 const SHOWN_EVERY: u32 = 1_000;
 
 /// One drawn case.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Case {
     table: DrawnTable,
     second: DrawnTable,
@@ -101,6 +102,27 @@ fn drawn_case() -> impl Strategy<Value = Case> {
             }
         },
     )
+}
+
+/// As a defect is reported: the job, the files of its sources, and how it ran.
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n{}", self.job_sql())?;
+        for (name, table) in self.sources() {
+            writeln!(f, "{name}:\n{table}")?;
+        }
+        let Self { partitions, files_per_epoch, runs_max, cache_max, on_workers, .. } = self;
+        writeln!(
+            f,
+            "{partitions} partitions, {files_per_epoch} files an epoch, {runs_max} runs, {cache_max} of \
+             cache, {} portions, crashes after {:?} polls{}{}",
+            self.portions,
+            self.crashes,
+            if *on_workers { ", on workers" } else { "" },
+            if self.lates { ", late rows" } else { "" },
+        )?;
+        write!(f, "{:?}", self.program().0.steps)
+    }
 }
 
 impl Case {
@@ -210,13 +232,7 @@ fn check(
         let batch = runtime.block_on(at_once(&case));
         let stream = runtime
             .block_on(crash::as_a_stream(&case, case.on_workers.then(|| Arc::clone(workers))));
-        prop_assert_eq!(
-            stream,
-            batch,
-            "job:\n{}\nreference:\n{:#?}",
-            case.job_sql(),
-            case.program().0.steps
-        );
+        prop_assert_eq!(stream, batch);
         Ok(())
     });
     outcome.map_err(|why| format!("PROPERTY_SEED={seed} PROPERTY_CASE={number}\n{why}"))

@@ -37,3 +37,20 @@ async fn sessions_of_two_keys_that_end_together_are_one_group_of_that_end() {
                DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY window_end;";
     assert_eq!(shown(&[rows], sql).await, ["1970-01-01T00:00:15Z | 4"]);
 }
+
+#[tokio::test]
+async fn a_window_of_group_by_stands_beside_two_columns_of_one_aggregate() {
+    let rows: &[(i64, &str)] = &[(0, "a"), (5, "b")];
+    let sql = "INSERT INTO out SELECT w.start AS s, low, k FROM (SELECT tumble(INTERVAL '10' SECOND) \
+               AS w, min(k) AS low, min(k) AS k FROM t GROUP BY tumble(INTERVAL '10' SECOND));";
+    assert_eq!(shown(&[rows], sql).await, ["1970-01-01T00:00:00Z | a | a"]);
+}
+
+#[tokio::test]
+async fn sessions_are_formed_of_the_rows_of_a_view() {
+    let files: [&[(i64, &str)]; 2] = [&[(0, "a"), (5, "b")], &[(10, "a"), (20, "a")]];
+    let sql = "CREATE VIEW some AS SELECT * FROM t WHERE k = 'a';\nINSERT INTO out SELECT \
+               window_start, window_end, count(*) AS n FROM SESSION(TABLE some, DESCRIPTOR(ts), \
+               INTERVAL '10' SECOND) GROUP BY window_start, window_end;";
+    assert_eq!(shown(&files, sql).await, ["1970-01-01T00:00:00Z | 1970-01-01T00:00:30Z | 3"]);
+}

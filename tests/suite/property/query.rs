@@ -38,7 +38,7 @@ enum Kind {
 /// The columns that every view has after its window's.
 pub const COLUMNS: [&str; 5] = ["k", "d", "x", "f", "id"];
 
-/// `{o}` is a total order of the input, `{t}` its event time.
+/// `{o}` is a total order of the input, `{r}` its reverse.
 const AGGREGATES: [&str; 26] = [
     "count(*)",
     "count(x)",
@@ -57,8 +57,8 @@ const AGGREGATES: [&str; 26] = [
     "bool_or(x > 2)",
     "approx_distinct(x)",
     "string_agg(d, ',' ORDER BY {o})",
-    "first_value(x ORDER BY {t}, {o})",
-    "last_value(d ORDER BY {t} DESC, {o})",
+    "first_value(x ORDER BY {o})",
+    "last_value(d ORDER BY {r})",
     "array_to_string(array_agg(x ORDER BY {o}), ',')",
     "array_to_string(array_sort(array_agg(DISTINCT d)), ',')",
     "count(*) FILTER (WHERE x > 0)",
@@ -370,5 +370,7 @@ fn renamed(told: &[(&str, &str)]) -> String {
 }
 
 fn ordered(aggregate: &str, input: &Relation) -> String {
-    aggregate.replace("{o}", &input.order).replace("{t}", &input.time)
+    let reverse: Vec<String> =
+        input.order.split(", ").map(|column| format!("{column} DESC")).collect();
+    aggregate.replace("{o}", &input.order).replace("{r}", &reverse.join(", "))
 }

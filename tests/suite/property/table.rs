@@ -2,6 +2,7 @@
 //! some tables, beyond it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub struct Row {
 }
 
 /// Rows in order of arrival, and where the files are cut.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct DrawnTable {
     pub rows: Vec<Row>,
     pub cuts: Vec<usize>,
@@ -176,6 +177,17 @@ impl DrawnTable {
             ],
         )
         .unwrap()
+    }
+}
+
+/// The rows of each file, a file after the other.
+impl fmt::Display for DrawnTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for file in 0..self.files() {
+            writeln!(f, "file {file}")?;
+            self.rows_of(file).iter().try_for_each(|row| write!(f, "{}", row.json()))?;
+        }
+        Ok(())
     }
 }
 
