@@ -17,6 +17,7 @@ mod process;
 mod prometheus_text;
 mod property;
 mod proxy;
+mod refusals;
 mod s3;
 mod s3_server;
 mod service;
