@@ -2,6 +2,7 @@
 //! source and the close plan of each query. It plans; it does no I/O.
 
 mod cut;
+mod explain;
 mod feed;
 mod fingerprint;
 mod identity;
@@ -23,6 +24,10 @@ mod template;
 mod window_choice;
 mod window_values;
 
+pub use explain::{
+    ClockOutline, Explanation, Reads, SinkOutline, SourceOutline, StageOutline, StateOutline,
+    WindowOutline,
+};
 pub use feed::Feed;
 pub use fingerprint::{differences, fingerprint};
 pub use input::Input;

@@ -6,6 +6,7 @@ mod changed_job;
 mod command_line;
 mod counted_store;
 mod duckdb;
+mod explain;
 mod fencing;
 mod flight;
 mod formats;
