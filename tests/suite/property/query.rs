@@ -79,7 +79,7 @@ const MAKES: [(&str, [&str; 4]); 5] = [
             "max(d)",
             "first_value(d ORDER BY {o})",
             "min(d)",
-            "string_agg(DISTINCT d, ',' ORDER BY d)",
+            "array_to_string(array_sort(array_agg(DISTINCT d)), ',')",
         ],
     ),
     ("x", ["count(*)", "sum(x)", "max(x)", "count(DISTINCT d)"]),
