@@ -56,7 +56,7 @@ const AGGREGATES: [&str; 26] = [
     "bit_xor(x)",
     "bool_or(x > 2)",
     "approx_distinct(x)",
-    "string_agg(d, ',' ORDER BY {o})",
+    "CAST(string_agg(d, ',' ORDER BY {o}) AS VARCHAR)",
     "first_value(x ORDER BY {o})",
     "last_value(d ORDER BY {r})",
     "array_to_string(array_agg(x ORDER BY {o}), ',')",
