@@ -242,7 +242,9 @@ impl Explainer<'_> {
             state: match stage.state_shape() {
                 _ if stage.keeps_rows => StateOutline::Rows,
                 StateShape::Windows(_) => StateOutline::Windows,
-                StateShape::Panes(shape) => StateOutline::Panes { pane_us: shape.pane_us() },
+                StateShape::Panes(shape) | StateShape::Stacks(shape) => {
+                    StateOutline::Panes { pane_us: shape.pane_us() }
+                }
                 StateShape::Sessions(_) => StateOutline::Sessions,
             },
             kept_us_max: lag::kept_us_max(self.spec, self.plan, stage),
