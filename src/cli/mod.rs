@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed while running, 2 bad job or arguments.
 
 mod check;
+mod explain;
 mod failure;
 mod generate;
 mod health;
@@ -59,6 +60,8 @@ enum Command {
     Token(token::TokenArguments),
     /// Validate a job without reading data, and print what its sinks hold.
     Check(check::CheckArguments),
+    /// Print the stages of a job: what each keeps and for how long, and where it runs.
+    Explain(explain::ExplainArguments),
     /// Run plans that coordinators send.
     Worker(worker::WorkerArguments),
     /// Run the cases of tests/jobs/<job>.yaml.
@@ -116,6 +119,7 @@ impl Command {
             Command::Health(arguments) => health::health(arguments).await,
             Command::Token(arguments) => token::token(&arguments),
             Command::Check(arguments) => check::check(arguments).await,
+            Command::Explain(arguments) => explain::explain(arguments).await,
             Command::Worker(arguments) => worker::worker(arguments, telemetry).await,
             Command::Test(arguments) => test::test(arguments).await,
             Command::Generate(arguments) => generate::generate(arguments),

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DataFusionError, Result, plan_err};
+use datafusion::common::{Column, Result, plan_err};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::utils::{grouping_set_to_exprlist, split_conjunction};
@@ -22,13 +22,15 @@ use super::input::Input;
 use super::lineage::unaliased;
 use super::nature::{Closed, Nature};
 use super::nodes::StageNode;
+use super::refuse::{self, blamed, blamed_on, blamed_on_join};
 use super::rows_stage::cut_rows;
 use super::session_stage::suits_partial_sessions;
+use super::spoken::all_spoken;
 use super::stage::{Grouping, Stage, cut_aggregate};
 use super::stream::Stream;
 use super::window_choice::{check_time, choose_window, window_nodes};
 use super::window_values::replace_window_node;
-use crate::sql::{WindowNode, Windows, calls_window_function, window_key};
+use crate::sql::{Clause, WindowNode, Windows, window_key};
 
 /// A query after the cut.
 #[derive(Debug, Clone)]
@@ -60,7 +62,7 @@ pub(super) fn cut(
     };
     let (plan, nature) = cutter.walk(plan)?;
     let (plan, nature) = cutter.whole(plan, nature)?;
-    refuse_leftover_windows(&plan, &nature)?;
+    refuse::leftover_windows(&plan, &nature)?;
     Ok(Cut {
         plan,
         nature,
@@ -97,25 +99,27 @@ impl Cutter<'_> {
             LogicalPlan::Distinct(Distinct::All(input)) => {
                 let keys = input.schema().columns().into_iter().map(Expr::Column).collect();
                 let distinct = Aggregate::try_new(Arc::clone(input), keys, vec![])?;
-                self.aggregate(&distinct).map_err(|error| match error {
-                    DataFusionError::Plan(why) => DataFusionError::Plan(format!(
-                        "DISTINCT over a stream would remember every row for ever; SELECT \
-                         DISTINCT the window as well, such as window_start ({why})"
-                    )),
-                    other => other,
-                })
+                let walked = self.walk(input)?;
+                self.refuse_endless_distinct(&distinct, &walked)?;
+                self.aggregate_over(&distinct, walked)
             }
             LogicalPlan::Distinct(Distinct::On(on)) => self.local(plan, |closed| {
                 if closed.told_by(&on.on_expr) {
                     return Ok(closed.kept(plan));
                 }
-                plan_err!("DISTINCT ON over a stream needs the window among its expressions")
+                let endless = plan_err!(
+                    "DISTINCT ON over a stream needs the window among its expressions, else it \
+                     would wait for all rows; write DISTINCT ON ({}, {})",
+                    closed.telling(),
+                    all_spoken(&on.on_expr).join(", ")
+                );
+                blamed(endless, Clause::Distinct, &on.on_expr.iter().collect::<Vec<_>>(), None)
             }),
             LogicalPlan::Window(window) => self
                 .local(plan, |closed| over_one_window(window, closed).map(|()| closed.kept(plan))),
-            LogicalPlan::Limit(_) => self.local(plan, |_| refuse_limit()),
+            LogicalPlan::Limit(_) => self.local(plan, |_| refuse::limit()),
             LogicalPlan::Sort(sort) => match (sort.fetch, self.walk(&sort.input)?) {
-                (Some(_), (_, nature)) if nature != Nature::Constant => refuse_limit(),
+                (Some(_), (_, nature)) if nature != Nature::Constant => refuse::limit(),
                 // The rows of a sink have no order, and rows that pass as they arrive get none.
                 (_, (input, nature @ Nature::Rows(_))) => Ok((input, nature)),
                 (_, (input, nature)) => Ok((rebuilt(plan, vec![input])?, nature)),
@@ -135,9 +139,11 @@ impl Cutter<'_> {
     /// A window of FROM: over rows of closed windows it makes them the rows of a stream.
     fn window(&mut self, node: &WindowNode) -> Result<Walked> {
         let (input, nature) = match self.walk(&node.input)? {
-            (input, Nature::Closed(closed)) => self
-                .feed(input, &closed, Some(&node.time))
-                .map(|(input, stream)| (input, Nature::Rows(stream.input)))?,
+            (input, Nature::Closed(closed)) => {
+                let fed = self.feed(input, &closed, Some(&node.time));
+                let fed = blamed(fed, Clause::Window, &[], Some(&node.time.name))?;
+                (fed.0, Nature::Rows(fed.1.input))
+            }
             walked => walked,
         };
         let node =
@@ -153,7 +159,7 @@ impl Cutter<'_> {
         time: Option<&Column>,
     ) -> Result<(LogicalPlan, Stream)> {
         let (plan, closed) = self.in_step(plan, closed)?;
-        refuse_leftover_windows(&plan, &Nature::Closed(closed.clone()))?;
+        refuse::leftover_windows(&plan, &Nature::Closed(closed.clone()))?;
         let (feed, scan) = feed_of(self.state, plan, &closed, time)?;
         let stream =
             Stream { input: Input::Feed(feed.id.clone()), event_time: feed.event_time.clone() };
@@ -286,8 +292,8 @@ impl Cutter<'_> {
             Nature::Rows(input) => {
                 check(&Closed::default())?;
                 return plan_err!(
-                    "this needs all rows of the stream {} at once; aggregate them by a window first",
-                    input.name()
+                    "this needs all rows of {} at once; aggregate them by a window first",
+                    input.spoken()
                 );
             }
             Nature::Constant => Nature::Constant,
@@ -296,7 +302,12 @@ impl Cutter<'_> {
     }
 
     fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Walked> {
-        let (input, nature) = self.walk(&aggregate.input)?;
+        let walked = self.walk(&aggregate.input)?;
+        blamed_on(self.aggregate_over(aggregate, walked), aggregate)
+    }
+
+    fn aggregate_over(&mut self, aggregate: &Aggregate, walked: Walked) -> Result<Walked> {
+        let (input, nature) = walked;
         match nature {
             Nature::Rows(stream) => self.windowed(&over(aggregate, input)?, &stream),
             Nature::Closed(closed) => self.of_closed(&over(aggregate, input)?, &closed),
@@ -340,11 +351,17 @@ impl Cutter<'_> {
             own = own.or(window_key(unaliased(key))?);
         }
         let Some(own) = own else {
+            let keys = all_spoken(&sets.concat());
+            let what = match (sets.len(), keys.as_slice()) {
+                (1, []) => "an aggregate".to_owned(),
+                (1, keys) => format!("GROUP BY {}", keys.join(", ")),
+                _ => "every set of GROUP BY GROUPING SETS".to_owned(),
+            };
+            let keys: Vec<String> = std::iter::once(closed.telling()).chain(keys).collect();
             return plan_err!(
-                "an aggregate over the rows of closed windows must group by the window{}, else it \
-                 would never be complete; add {} to GROUP BY",
-                if sets.len() > 1 { " in every grouping set" } else { "" },
-                closed.telling()
+                "{what} over rows of closed windows needs their window, for without it its groups \
+                 are never complete; write GROUP BY {}",
+                if sets.len() > 1 { closed.telling() + ", ..." } else { keys.join(", ") }
             );
         };
         let plan = aggregate.input.as_ref().clone();
@@ -352,20 +369,48 @@ impl Cutter<'_> {
         self.windowed(&over(aggregate, scan)?, &stream.input)
     }
 
+    /// DISTINCT without a window among its columns.
+    fn refuse_endless_distinct(&self, distinct: &Aggregate, walked: &Walked) -> Result<()> {
+        let columns = &distinct.group_expr;
+        let (what, window) = match &walked.1 {
+            Nature::Closed(closed) if !closed.told_by(columns) => {
+                ("rows of closed windows".to_owned(), closed.telling())
+            }
+            Nature::Rows(input) => {
+                let stream = self.stream(input);
+                match choose_window(&distinct.input, columns, &stream) {
+                    Ok(_) => return Ok(()),
+                    Err(_) if !window_nodes(&distinct.input)?.is_empty() => {
+                        (input.spoken(), "window_start, window_end".to_owned())
+                    }
+                    Err(_) => {
+                        let window = format!("date_trunc('minute', {})", stream.time_spoken());
+                        (input.spoken(), window)
+                    }
+                }
+            }
+            _ => return Ok(()),
+        };
+        refuse::distinct(&distinct.input, &what, &window)
+    }
+
     fn join(&mut self, plan: &LogicalPlan, join: &Join) -> Result<Walked> {
+        self.refuse_set_operation(join)?;
         let (left, right) = (self.walk(&join.left)?, self.walk(&join.right)?);
         let (left, left_nature) = self.closed(left)?;
         let (right, right_nature) = self.closed(right)?;
         let nature = match (left_nature, right_nature) {
             (Nature::Constant, Nature::Constant) => Nature::Constant,
             (Nature::Closed(left), Nature::Closed(right)) => {
-                Nature::Closed(left.joined(&right, &equalities(join), join.join_type)?)
+                let joined = left.joined(&right, &equalities(join), join.join_type);
+                Nature::Closed(blamed_on_join(joined, join)?)
             }
             _ => {
-                return plan_err!(
-                    "a join with a stream's rows is not supported yet; join views that are \
-                 aggregated by the same window"
+                let rows = plan_err!(
+                    "JOIN of a stream's rows is not supported yet; write views that are aggregated \
+                     by the same window, and JOIN those ON a.window_start = b.window_start"
                 );
+                return blamed_on_join(rows, join);
             }
         };
         Ok((rebuilt(plan, vec![left, right])?, nature))
@@ -389,18 +434,35 @@ impl Cutter<'_> {
         } else if parts.len() == natures.len() {
             Nature::Closed(Closed::union(&parts, &union.schema.columns()))
         } else {
-            return plan_err!(
-                "UNION of a stream's rows is not supported yet; write one INSERT INTO for each \
-                 part, or aggregate each part by the window first"
-            );
+            return refuse::set_operation("UNION");
         };
         Ok((rebuilt(plan, inputs)?, nature))
+    }
+
+    /// EXCEPT and INTERSECT come as joins of distinct rows.
+    fn refuse_set_operation(&mut self, join: &Join) -> Result<()> {
+        let Some(operator) = refuse::set_operator(join) else { return Ok(()) };
+        let left = match join.left.as_ref() {
+            LogicalPlan::Distinct(Distinct::All(input)) => input,
+            other => other,
+        };
+        match self.walk(left)?.1 {
+            Nature::Rows(_) => refuse::set_operation(operator),
+            _ => Ok(()),
+        }
     }
 
     fn refuse_streams_in(&mut self, plan: &LogicalPlan) -> Result<Walked> {
         for input in plan.inputs() {
             if self.walk(input)?.1 != Nature::Constant {
-                return plan_err!("{} over a stream is not supported yet", plan.display());
+                let what = match plan {
+                    LogicalPlan::RecursiveQuery(_) => "WITH RECURSIVE".to_owned(),
+                    plan => plan.display().to_string(),
+                };
+                return plan_err!(
+                    "{what} over a stream is not supported; aggregate the stream by a window, and \
+                     write the rest as views over that"
+                );
             }
         }
         Ok((plan.clone(), Nature::Constant))
@@ -413,10 +475,7 @@ impl Cutter<'_> {
             Ok(TreeNodeRecursion::Continue)
         })?;
         if found {
-            return plan_err!(
-                "this subquery over a stream is no join inside one window; compare its window with \
-                 that of the query: WHERE sub.window_start = v.window_start"
-            );
+            return refuse::subquery();
         }
         Ok(())
     }
@@ -468,24 +527,22 @@ fn over(aggregate: &Aggregate, input: LogicalPlan) -> Result<Aggregate> {
     )
 }
 
-fn refuse_limit<T>() -> Result<T> {
-    plan_err!(
-        "LIMIT over a stream never knows its rows; number them inside the window: \
-         SELECT ... FROM (SELECT ..., ROW_NUMBER() OVER (PARTITION BY window_start ORDER BY x \
-         DESC) AS n FROM ...) WHERE n <= 10"
-    )
-}
-
 fn over_one_window(window: &Window, closed: &Closed) -> Result<()> {
     for expr in &window.window_expr {
         let Expr::WindowFunction(function) = unaliased(expr) else { continue };
         let WindowFunction { params, fun } = function.as_ref();
         if !closed.told_by(&params.partition_by) {
-            return plan_err!(
+            let keys = all_spoken(&params.partition_by);
+            let keys: Vec<String> = std::iter::once(closed.telling()).chain(keys).collect();
+            let endless = plan_err!(
                 "{fun}() OVER (...) over a stream needs the window in PARTITION BY, else it \
                  would need all rows at once; write OVER (PARTITION BY {} ...)",
-                closed.telling()
+                keys.join(", ")
             );
+            let sort = params.order_by.iter().map(|sort| &sort.expr);
+            let exprs: Vec<&Expr> =
+                params.args.iter().chain(&params.partition_by).chain(sort).collect();
+            return blamed(endless, Clause::Over, &exprs, Some(fun.name()));
         }
     }
     Ok(())
@@ -505,29 +562,4 @@ fn equalities(join: &Join) -> Vec<(Expr, Expr)> {
 
 fn rebuilt(plan: &LogicalPlan, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan> {
     plan.with_new_exprs(plan.expressions(), inputs)
-}
-
-/// `tumble()`, `hop()` and `session()` give a window in GROUP BY; anything else that is left of them has none.
-fn refuse_leftover_windows(plan: &LogicalPlan, nature: &Nature) -> Result<()> {
-    let mut leftover = false;
-    let mut volatile = false;
-    plan.apply(|plan| {
-        plan.apply_expressions(|expr| {
-            leftover |= calls_window_function(expr);
-            volatile |= matches!(nature, Nature::Closed(_)) && expr.is_volatile();
-            Ok(TreeNodeRecursion::Continue)
-        })
-    })?;
-    if leftover {
-        return plan_err!(
-            "tumble(), hop() and session() stand in GROUP BY only, of an aggregate over a stream"
-        );
-    }
-    if volatile {
-        return plan_err!(
-            "random() and uuid() above a window would give other rows when an epoch is tried \
-             again; compute them below the aggregate or leave them out"
-        );
-    }
-    Ok(())
 }

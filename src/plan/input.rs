@@ -20,6 +20,14 @@ impl Input {
         }
     }
 
+    /// What a refusal calls it: identities say nothing to a user.
+    pub(super) fn spoken(&self) -> String {
+        match self {
+            Self::Source(name) => format!("the stream {name}"),
+            Self::Feed(_) => "the view".to_owned(),
+        }
+    }
+
     /// The source's name, if it is one.
     pub fn source(&self) -> Option<&str> {
         match self {

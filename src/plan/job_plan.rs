@@ -1,6 +1,7 @@
 //! A job's statements to its stages and queries, with every problem found on the way.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -13,7 +14,9 @@ use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::ast::{
+    Query as SqlQuery, Statement as SqlStatement, visit_relations,
+};
 
 use super::cut::{Cut, cut, has_subquery_over};
 use super::feed::Feed;
@@ -22,7 +25,7 @@ use super::nature::Nature;
 use super::query::{Prepared, Query, REVISION, arrow_schema, sink_projection};
 use super::stage::Stage;
 use crate::operator::StreamTable;
-use crate::sql::{JobStatement, SqlError, StatementKind};
+use crate::sql::{JobStatement, Refusal, SqlError, StatementKind};
 
 /// A source as the planner sees it.
 #[derive(Debug, Clone)]
@@ -124,7 +127,7 @@ struct Planner<'a> {
     event_times: BTreeMap<String, String>,
     /// By source, where there is any.
     lateness_us: BTreeMap<String, i64>,
-    views: HashSet<String>,
+    views: BTreeMap<String, Box<SqlQuery>>,
     plan: JobPlan,
     problems: Vec<SqlError>,
 }
@@ -153,7 +156,7 @@ impl<'a> Planner<'a> {
             sinks,
             event_times,
             lateness_us,
-            views: HashSet::new(),
+            views: BTreeMap::new(),
             plan,
             problems: vec![],
         })
@@ -165,8 +168,34 @@ impl<'a> Planner<'a> {
             StatementKind::Insert { sink } => self.insert(statement, sink).await,
         };
         if let Err(error) = planned {
-            self.problems.push(SqlError::from_planner(&error, statement.line));
+            let place = Refusal::of(&error).and_then(|refusal| {
+                let mut texts = self.views_of(&statement.query);
+                texts.push(&statement.query);
+                refusal.line_in(&texts)
+            });
+            self.problems.push(SqlError::from_planner(&error, place.unwrap_or(statement.line)));
         }
+    }
+
+    /// The queries of all views that `query` reads, each after those that it reads itself.
+    fn views_of(&self, query: &SqlQuery) -> Vec<&SqlQuery> {
+        let mut names = BTreeSet::new();
+        let visited = visit_relations(query, |name| {
+            names.insert(name.to_string().replace('"', "").to_lowercase());
+            ControlFlow::<()>::Continue(())
+        });
+        let mut texts: Vec<&SqlQuery> = Vec::new();
+        if visited.is_break() {
+            return texts;
+        }
+        for (name, text) in &self.views {
+            if names.contains(&name.to_lowercase()) && *text.as_ref() != *query {
+                let below = self.views_of(text).into_iter().chain([text.as_ref()]);
+                let new: Vec<&SqlQuery> = below.filter(|one| !texts.contains(one)).collect();
+                texts.extend(new);
+            }
+        }
+        texts
     }
 
     async fn view(
@@ -175,15 +204,17 @@ impl<'a> Planner<'a> {
         name: &str,
         columns: &[String],
     ) -> Result<()> {
-        let taken = self.event_times.contains_key(name) || self.views.contains(name);
+        let taken = self.event_times.contains_key(name) || self.views.contains_key(name);
         if taken {
-            return datafusion::common::plan_err!("there is a source or view {name} already");
+            return datafusion::common::plan_err!(
+                "there is a source or view {name} already; give this view another name"
+            );
         }
         let mut plan = self.query(statement).await?;
         if !columns.is_empty() {
             plan = renamed(plan, columns)?;
         }
-        self.views.insert(name.to_owned());
+        self.views.insert(name.to_owned(), statement.query.clone());
         register(self.state, name, Arc::new(ViewTable::new(plan, None)))
     }
 
@@ -205,7 +236,10 @@ impl<'a> Planner<'a> {
         let cut = cut(self.state, &analyzed, &self.event_times)?;
         let stages: BTreeSet<String> = match &cut.nature {
             Nature::Constant => {
-                return datafusion::common::plan_err!("the query reads no source");
+                return datafusion::common::plan_err!(
+                    "the query reads no source of the job, so that it would never give a row; write FROM {}",
+                    self.event_times.keys().next().map_or("source", String::as_str)
+                );
             }
             Nature::Rows(_) => BTreeSet::new(),
             Nature::Closed(closed) => closed.stages.clone(),
@@ -372,7 +406,7 @@ fn renamed(plan: LogicalPlan, columns: &[String]) -> Result<LogicalPlan> {
     let inner = plan.schema().columns();
     if inner.len() != columns.len() {
         return datafusion::common::plan_err!(
-            "the view names {} columns, its query gives {}",
+            "the view names {} columns, but its query gives {}; name each of them, or none",
             columns.len(),
             inner.len()
         );

@@ -2,6 +2,7 @@
 //! source and the close plan of each query. It plans; it does no I/O.
 
 mod cut;
+mod explain;
 mod feed;
 mod fingerprint;
 mod identity;
@@ -13,14 +14,20 @@ mod nodes;
 mod output;
 mod physical;
 mod query;
+mod refuse;
 mod rows_stage;
 mod session_stage;
+mod spoken;
 mod stage;
 mod stream;
 mod template;
 mod window_choice;
 mod window_values;
 
+pub use explain::{
+    ClockOutline, Explanation, Reads, SinkOutline, SourceOutline, StageOutline, StateOutline,
+    WindowOutline,
+};
 pub use feed::Feed;
 pub use fingerprint::{differences, fingerprint};
 pub use input::Input;

@@ -49,11 +49,16 @@ impl Closed {
         exprs.iter().filter_map(|expr| self.told(expr)).any(|told| told.is_enough())
     }
 
-    /// How to tell the window, for a refusal.
-    pub(super) fn telling(&self) -> &'static str {
-        match self.windows.values().all(Told::is_enough) {
-            true => "window_start",
-            false => "window_start, window_end",
+    /// How to tell the window, for a refusal: by the column that does, else by what it would be.
+    pub(super) fn telling(&self) -> String {
+        let enough = self.windows.iter().filter(|(_, told)| told.is_enough());
+        let starts_first =
+            |told: &Told| (told.value != WindowValue::Start, told.value != WindowValue::End);
+        let first = enough.min_by_key(|(column, told)| (starts_first(told), column.name.clone()));
+        match first {
+            Some((column, _)) => column.name.clone(),
+            None if self.windows.is_empty() => "window_start".to_owned(),
+            None => "window_start, window_end".to_owned(),
         }
     }
 
@@ -146,13 +151,13 @@ impl Closed {
         if !pairs().any(|(a, b)| a == b && a.is_enough()) {
             if pairs().any(|(a, b)| a == b) {
                 return plan_err!(
-                    "a join of such windows needs their end, too, for several begin at the same \
-                     time; write ON a.window_start = b.window_start AND a.window_end = b.window_end"
+                    "JOIN of such windows needs their end, too, for several begin at the same time; \
+                     write ON a.window_start = b.window_start AND a.window_end = b.window_end"
                 );
             }
             return plan_err!(
-                "a join of windowed views needs the same window on both sides; write ON \
-                 a.window_start = b.window_start AND ..."
+                "JOIN of windowed views needs the same window on both sides, for others close at \
+                 other times; write ON a.window_start = b.window_start AND ..."
             );
         }
         use JoinType::{Inner, Left, LeftAnti, LeftSemi, Right, RightAnti, RightSemi};

@@ -25,6 +25,11 @@ impl Prepared {
         Ok(Self { plan: state.optimize(&plan)?, optimized: true })
     }
 
+    /// Whether it brings rows together by a join.
+    pub(super) fn has_join(&self) -> bool {
+        self.plan.exists(|plan| Ok(matches!(plan, LogicalPlan::Join(_)))).unwrap_or(false)
+    }
+
     /// The optimised plan; `state` holds the epoch's clock.
     pub(crate) fn at(&self, state: &SessionState) -> Result<LogicalPlan> {
         if self.optimized { Ok(self.plan.clone()) } else { state.optimize(&self.plan) }

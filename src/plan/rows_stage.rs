@@ -12,13 +12,14 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, col,
 
 use super::nature::{Closed, Told};
 use super::nodes::Keys;
+use super::refuse::blamed;
 use super::session_stage::{session_bounds, session_parts};
 use super::stage::{SessionKeys, Stage, StageParts};
 use super::stream::Stream;
 use super::template::{aggregate_name, key_name};
-use super::window_choice::{check_time, window_nodes, window_value_of};
+use super::window_choice::{check_time, two_windows, window_nodes, window_value_of};
 use super::window_values::{mark_from, replace_window_node, window_columns};
-use crate::sql::{WindowNode, WindowShape, WindowValue, Windows};
+use crate::sql::{Clause, WindowNode, WindowShape, WindowValue, Windows};
 
 const COPIES: &str = "__copies";
 
@@ -36,7 +37,7 @@ pub(super) struct CutRows {
 pub(super) fn cut_rows(plan: &LogicalPlan, stream: &Stream) -> Result<CutRows> {
     let nodes = window_nodes(plan)?;
     let [node] = nodes.as_slice() else {
-        return plan_err!("a query takes one window; put the second over the first in a view");
+        return two_windows();
     };
     check_time(node, stream)?;
     match node.windows {
@@ -61,7 +62,12 @@ fn rows_of_aligned(
         .iter()
         .find(|(_, told)| shape.is_told_by_start() || told.value != WindowValue::Start);
     let Some((column, told)) = enough else {
-        return plan_err!("the query needs window_start and window_end among its columns here");
+        let columns = if shape.is_told_by_start() { "window_start" } else { "window_end" };
+        let untold = plan_err!(
+            "the rows of a window are kept until it closes, but their columns do not tell it; \
+             write SELECT {columns}, ... over the window"
+        );
+        return blamed(untold, Clause::Window, &[], Some(&node.time.name));
     };
     let mark = mark_from(column, told.value, shape);
     let input = replace_window_node(plan.clone(), !shape.is_tumble())?;
@@ -74,7 +80,7 @@ fn rows_of_aligned(
         keys: Keys { exprs, sets: None },
         aggregates: vec![count(lit(1_i64))],
     };
-    let stage = Stage::new(stream, parts)?;
+    let stage = Stage::new(stream, parts)?.keeping_rows();
     let named = plan.schema().iter().enumerate().map(|(at, (qualifier, field))| {
         col(key_name(at + 1)).alias_qualified(qualifier.cloned(), field.name())
     });
@@ -94,7 +100,7 @@ fn rows_of_sessions(plan: &LogicalPlan, node: &WindowNode, stream: &Stream) -> R
     let parts = session_parts(node.windows, input, &node.time, keys, sessions);
     let counted = std::iter::once(count(lit(1_i64)));
     let aggregates = counted.chain(parts.aggregates).collect();
-    let stage = Stage::new(stream, StageParts { aggregates, ..parts })?;
+    let stage = Stage::new(stream, StageParts { aggregates, ..parts })?.keeping_rows();
     let mut named = Vec::with_capacity(columns.len() + 3);
     for column in &columns {
         let Some(at) = ordered.iter().position(|known| *known == column) else {

@@ -93,7 +93,7 @@ pub(super) fn session_stage(
 ) -> Result<StageAndOutput> {
     if grouping.sets.is_some() {
         return plan_err!(
-            "session() cannot stand in GROUPING SETS, because the other keys decide what a session \
+            "GROUP BY GROUPING SETS cannot hold session(), for the other keys decide what a session \
              is; write FROM SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), gap)"
         );
     }

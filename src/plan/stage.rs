@@ -55,6 +55,8 @@ pub struct Stage {
     pub logic: String,
     /// How sessions are keyed, where its windows are sessions.
     pub sessions: Option<SessionKeys>,
+    /// Whether it keeps rows as they are, each with how often it came.
+    pub keeps_rows: bool,
     pub(crate) partial: PartialNode,
     pub(crate) template: Template,
 }
@@ -101,6 +103,7 @@ impl Stage {
             lateness_us: 0,
             logic,
             sessions,
+            keeps_rows: false,
             partial,
             template,
         })
@@ -114,6 +117,11 @@ impl Stage {
         let names: Vec<&str> = clocks.iter().map(Input::name).collect();
         let logic = format!("{}\nwaits for {}", self.logic, names.join(", "));
         Self { id: identity(&logic), clocks: clocks.clone(), logic, ..self.clone() }
+    }
+
+    /// The same stage, known to keep rows as they are.
+    pub(super) fn keeping_rows(self) -> Self {
+        Self { keeps_rows: true, ..self }
     }
 
     /// How the rows of its state stand for windows.
@@ -246,8 +254,8 @@ impl Grouping {
             return Ok(());
         }
         datafusion::common::plan_err!(
-            "the window must be in every grouping set, else a set would never be complete; \
-             write GROUP BY GROUPING SETS ((window_start, a), (window_start))"
+            "GROUP BY GROUPING SETS needs the window in every set, else a set would never be \
+             complete; write GROUP BY GROUPING SETS ((window_start, a), (window_start))"
         )
     }
 }

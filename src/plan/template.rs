@@ -72,8 +72,9 @@ impl Template {
         let mut lowered = Vec::with_capacity(aggregates.len());
         let mut filters = Vec::with_capacity(aggregates.len());
         for (position, aggregate) in aggregates.iter().enumerate() {
+            let aggregate = ordered_once(aggregate);
             let one =
-                LoweredAggregateBuilder::new(aggregate, input, input.as_arrow(), &props, &context)
+                LoweredAggregateBuilder::new(&aggregate, input, input.as_arrow(), &props, &context)
                     .with_name(aggregate_name(position))
                     .with_human_display(aggregate_name(position))
                     .build()?;
@@ -210,6 +211,21 @@ impl Template {
             Arc::clone(&self.input_schema),
         )
     }
+}
+
+/// `aggregate` without expressions of its ORDER BY that stand there already: its state would have
+/// a column for each, and its merge expects one.
+fn ordered_once(aggregate: &Expr) -> Expr {
+    let mut aggregate = aggregate.clone();
+    if let Expr::AggregateFunction(function) = &mut aggregate {
+        let mut seen: Vec<Expr> = Vec::new();
+        function.params.order_by.retain(|sort| {
+            let is_new = !seen.contains(&sort.expr);
+            seen.push(sort.expr.clone());
+            is_new
+        });
+    }
+    aggregate
 }
 
 fn physical_groups(

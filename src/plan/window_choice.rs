@@ -5,8 +5,10 @@ use datafusion::common::{Column, Result, plan_err};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::lineage::{Origin, origin, unaliased};
+use super::refuse::blamed;
+use super::spoken::all_spoken;
 use super::stream::Stream;
-use crate::sql::{WINDOW_END, WINDOW_START, WindowNode, WindowValue, Windows, strip, window_key};
+use crate::sql::{Clause, WINDOW_END, WINDOW_START, WindowNode, WindowValue, Windows, window_key};
 
 /// The window of a stage.
 #[derive(Debug, Clone)]
@@ -32,8 +34,16 @@ pub(super) fn choose_window(
     match window_nodes(input)?.as_slice() {
         [] => from_expressions(input, exprs, stream),
         [node] => from_node(input, exprs, node, stream),
-        _ => plan_err!("a query takes one window; put the second over the first in a view"),
+        _ => two_windows(),
     }
+}
+
+pub(super) fn two_windows<T>() -> Result<T> {
+    let two = plan_err!(
+        "a query takes one window of FROM; aggregate by the first in a view, and write \
+         TUMBLE(TABLE v, DESCRIPTOR(window_time), ...) over that"
+    );
+    blamed(two, Clause::Window, &[], None)
 }
 
 impl StageWindow {
@@ -77,11 +87,15 @@ pub(super) fn window_nodes(plan: &LogicalPlan) -> Result<Vec<WindowNode>> {
 pub(super) fn check_time(node: &WindowNode, stream: &Stream) -> Result<()> {
     match origin(&node.input, &node.time) {
         Origin::Source { column, .. } if column == stream.event_time => Ok(()),
-        _ => plan_err!(
-            "the window is over {}, but the event time is {1}; write DESCRIPTOR({1})",
-            node.time.name,
-            stream.event_time
-        ),
+        _ => {
+            let (time, event_time) = (&node.time.name, stream.time_spoken());
+            let other = plan_err!(
+                "the window is over {time}, but the event time of {} is {event_time}; write \
+                 DESCRIPTOR({event_time})",
+                stream.input.spoken()
+            );
+            blamed(other, Clause::Window, &[], Some(time))
+        }
     }
 }
 
@@ -121,14 +135,27 @@ fn from_node(
             let first_column = first.clone();
             Ok(StageWindow { windows: node.windows, keys, time: None, first_column })
         }
-        None if told.is_empty() => plan_err!(
-            "the query has a window but does not group by it, so that its groups would never be \
-             complete; write GROUP BY window_start, window_end, ..."
-        ),
-        None => plan_err!(
-            "several windows begin at the same time, so that window_start alone does not tell \
-             which one it is; write GROUP BY window_start, window_end, ..."
-        ),
+        None if told.is_empty() => {
+            let keys = all_spoken(exprs);
+            let what = if keys.is_empty() { "an aggregate".to_owned() } else { grouped(&keys) };
+            plan_err!(
+                "{what} over a window of FROM needs that window, for without it its groups are \
+                 never complete; write {}",
+                grouped(&[vec![WINDOW_START.to_owned(), WINDOW_END.to_owned()], keys].concat())
+            )
+        }
+        None => {
+            let names = all_spoken(exprs);
+            let starts = told.iter().map(|(column, _)| column.name.clone());
+            let ends = [WINDOW_END.to_owned()];
+            let others = names.iter().filter(|name| told.iter().all(|(one, _)| one.name != **name));
+            let keys: Vec<String> = starts.chain(ends).chain(others.cloned()).collect();
+            plan_err!(
+                "{} alone does not tell the window, for several begin at the same time; write {}",
+                grouped(&names),
+                grouped(&keys)
+            )
+        }
     }
 }
 
@@ -169,28 +196,24 @@ fn carried_time(input: &LogicalPlan, stream: &Stream) -> Result<Column> {
     match input.schema().columns().into_iter().find(is_time) {
         Some(column) => Ok(column),
         None => plan_err!(
-            "tumble(), hop() and session() take the event time that FROM carries, but {} is not \
-             among its columns; select it in the view",
-            stream.event_time
+            "tumble(), hop() and session() take the event time that FROM carries, but {0} is not \
+             among its columns; write SELECT {0}, ... in FROM",
+            stream.time_spoken()
         ),
     }
 }
 
 fn no_window(exprs: &[Expr], stream: &Stream) -> String {
-    let keys: Vec<String> = exprs.iter().map(|expr| plain_name(strip(expr))).collect();
-    let window = format!("date_trunc('minute', {})", stream.event_time);
-    let suggestion: Vec<String> = std::iter::once(window).chain(keys).collect();
+    let keys = all_spoken(exprs);
+    let what = if keys.is_empty() { "an aggregate".to_owned() } else { grouped(&keys) };
+    let window = format!("date_trunc('minute', {})", stream.time_spoken());
     format!(
-        "an aggregate over the stream {} needs a window, for without one its groups are never \
-         complete; write GROUP BY {}",
-        stream.input.name(),
-        suggestion.join(", ")
+        "{what} over {} needs a window, for without one its groups are never complete; write {}",
+        stream.input.spoken(),
+        grouped(&[vec![window], keys].concat())
     )
 }
 
-fn plain_name(expr: &Expr) -> String {
-    match expr {
-        Expr::Column(column) => column.name.clone(),
-        other => other.to_string(),
-    }
+fn grouped(keys: &[String]) -> String {
+    format!("GROUP BY {}", keys.join(", "))
 }

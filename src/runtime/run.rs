@@ -18,6 +18,12 @@ use crate::source::discover;
 /// What waits, by source.
 type AllPending = BTreeMap<String, Pending>;
 
+/// How many rows a source had shown, and when they became more.
+struct Shown {
+    rows: u64,
+    at_ms: i64,
+}
+
 impl Engine {
     /// Processes what is there now, epochs back to back; with `drain`, closes all windows at the
     /// end.
@@ -52,13 +58,13 @@ impl Engine {
     /// As [`Engine::run_once`].
     pub async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<Summary> {
         let started_ms = self.clock.now_ms();
-        let mut shown_ms: BTreeMap<String, i64> = BTreeMap::new();
+        let mut shown: BTreeMap<String, Shown> = BTreeMap::new();
         while !*stop.borrow() {
             let began_ms = self.clock.now_ms();
             let mut pending = self.list().await?;
             loop {
                 let mut work = self.next_work(&mut pending).await?;
-                self.idle_into(&mut work, &mut shown_ms);
+                self.idle_into(&mut work, &mut shown);
                 let is_last = pending.values().all(Pending::is_empty);
                 if work.has_files() || self.closes_anything(&work) {
                     self.epoch(&work).await?;
@@ -141,18 +147,20 @@ impl Engine {
         }
     }
 
-    /// A source that has shown no file for `idle_after` stands still.
-    fn idle_into(&self, work: &mut Work, shown_ms: &mut BTreeMap<String, i64>) {
+    /// A source that has shown no row for `idle_after` stands still.
+    fn idle_into(&self, work: &mut Work, shown: &mut BTreeMap<String, Shown>) {
         let now_ms = self.clock.now_ms();
         for source in &self.sources {
             let name = &source.table.name;
-            if !work.input_files(name).is_empty() {
-                shown_ms.insert(name.clone(), now_ms);
-                continue;
+            let state = self.state().sources.get(name);
+            let rows = state.map(|state| state.totals.rows_in).unwrap_or_default();
+            let last = shown.entry(name.clone()).or_insert(Shown { rows, at_ms: now_ms });
+            if last.rows != rows {
+                *last = Shown { rows, at_ms: now_ms };
             }
-            let shown = *shown_ms.entry(name.clone()).or_insert(now_ms);
             let idle_us = micros(source.spec.event_time.idle_after);
-            if now_ms.saturating_sub(shown).saturating_mul(1_000) >= idle_us {
+            let still_us = now_ms.saturating_sub(last.at_ms).saturating_mul(1_000);
+            if work.input_files(name).is_empty() && still_us >= idle_us {
                 work.add_still(name);
             }
         }

@@ -59,6 +59,8 @@ pub fn planner_message(error: &DataFusionError) -> String {
         DataFusionError::Plan(message) | DataFusionError::NotImplemented(message) => {
             message.clone()
         }
+        // A refusal of our own.
+        DataFusionError::External(inner) => inner.to_string(),
         DataFusionError::SchemaError(inner, _) => schema_message(inner),
         DataFusionError::Collection(errors) => {
             errors.first().map(planner_message).unwrap_or_default()

@@ -1,6 +1,7 @@
 //! The SQL of a job: its statements, the window forms of four dialects, and the session that
 //! plans them. It makes logical plans; what is done with them is decided in `plan/`.
 
+mod clause;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -18,6 +19,7 @@ mod window_relation;
 mod window_shape;
 mod windows;
 
+pub use clause::{Clause, Refusal};
 pub use error::{SqlError, planner_message};
 pub use interval::interval_us;
 pub use nesting::check_nesting;

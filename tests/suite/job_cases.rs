@@ -91,7 +91,7 @@ fn files_are_read_in_the_order_written_and_cut_by_number() {
       sink host_minutes:
         + unexpected: {"bytes":1}
       rows late of flows: expected 1, counted 0
-    1 failed
+    0 passed, 1 failed
     "#);
 }
 
@@ -125,6 +125,45 @@ fn a_part_of_nothing_lets_an_epoch_pass() {
 }
 
 #[test]
+fn the_parts_of_several_sources_are_read_in_the_same_epochs() {
+    let folder = example();
+    let job = std::fs::read_to_string(folder.path().join("jobs/minutes.yaml")).unwrap();
+    let second = "  more:\n    location: ./more/\n    format: csv\n    schema: {ts: TIMESTAMP, bytes: \
+                  BIGINT}\n    event_time: {column: ts, delay: 1h}\nsql:";
+    let job =
+        job.replace("sql:", second).replace("state:", "  more_minutes: {location: ./m/}\nstate:");
+    write(folder.path(), "jobs/minutes.yaml", &job);
+    let sql = std::fs::read_to_string(folder.path().join("sql/minutes.sql")).unwrap();
+    let second = "INSERT INTO more_minutes SELECT window_start, sum(bytes) AS bytes FROM \
+                  TABLE(TUMBLE(TABLE more, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) \
+                  GROUP BY window_start, window_end;";
+    write(folder.path(), "sql/minutes.sql", &format!("{sql}\n{second}\n"));
+    write(folder.path(), "fixtures/a.csv", "ts,bytes\n2026-01-01T03:00:00Z,1\n");
+    write(folder.path(), "fixtures/b.csv", "ts,bytes\n2026-01-01T00:00:00Z,2\n");
+    // The second member of each source is late when it comes an epoch after the first.
+    let case = |cuts: &str, late: &str| {
+        format!(
+            "cases:\n  - name: two\n    input:\n      more: {{files: [../../fixtures/a.csv, \
+             ../../fixtures/b.csv]}}\n      flows: [{{ts: \"2026-01-01T00:02:00Z\", bytes: 4}}, \
+             {{ts: \"2026-01-01T00:00:00Z\", bytes: 8}}]\n    cuts: {cuts}\n    late: {late}\n    \
+             expect: {{}}\n"
+        )
+    };
+    write(folder.path(), CASES, &case("{flows: [1], more: [0, 2]}", "{flows: 1}"));
+    test(folder.path()).done();
+    write(folder.path(), CASES, &case("{flows: [0, 2], more: [0, 0, 1]}", "{more: 1}"));
+    test(folder.path()).done();
+    write(folder.path(), CASES, &case("{flows: [1], more: [0, 0, 1]}", "{flows: 1}"));
+    let ran = test(folder.path());
+    assert!(
+        ran.stdout.contains("at the cut flows: 1 + 1 rows; more: 0 + 0 + 1 + 1 files"),
+        "{ran:?}"
+    );
+    assert!(ran.stdout.contains("  rows late of more: expected 0, counted 1"), "{ran:?}");
+    assert!(!ran.stdout.contains("rows late of flows"), "{ran:?}");
+}
+
+#[test]
 fn a_record_that_does_not_fit_fails_its_case_by_its_place_in_the_case() {
     let case = "name: bad\ninput: {flows: [{ts: \"2026-01-01T00:00:01Z\", bytes: many}]}\n\
                 cuts: {}\nexpect: {host_minutes: []}";
@@ -140,19 +179,19 @@ fn a_record_that_does_not_fit_fails_its_case_by_its_place_in_the_case() {
 fn mistakes_in_cuts_and_counts_say_what_would_be_right() {
     let with =
         |more: &str| refused(&format!("name: bad\n{ROWS}\nexpect: {{host_minutes: []}}\n{more}"));
-    assert_snapshot!(with("cuts: {flows: [1, 4]}"), @"");
-    assert_snapshot!(with("cuts: {flows: [2, 1]}"), @"");
-    assert_snapshot!(with("cuts: {flow: [2]}"), @"");
-    assert_snapshot!(with("cuts: {flows: 2}"), @"");
-    assert_snapshot!(with("cuts: {flows: [-1]}"), @"");
-    assert_snapshot!(with("late: 1"), @"");
-    assert_snapshot!(with("late: {flow: 1}"), @"");
-    assert_snapshot!(with("late: 1\ncuts: {flows: [1]}\narrival: shuffled"), @"");
-    assert_snapshot!(with("quarantined: some"), @"");
-    assert_snapshot!(with("arrival: sorted"), @"");
-    assert_snapshot!(with("drain: maybe"), @"");
-    assert_snapshot!(with("tolerance: tiny"), @"");
-    assert_snapshot!(with("cut: {flows: [1]}"), @"");
+    assert_snapshot!(with("cuts: {flows: [1, 4]}"), @r#"tests/jobs/minutes.yaml: case "bad": cuts.flows[1]: 4 is past the end: flows has 3 rows; write at most 3"#);
+    assert_snapshot!(with("cuts: {flows: [2, 1]}"), @r#"tests/jobs/minutes.yaml: case "bad": cuts.flows[1]: 1 comes after 2, and cuts do not go back; write at least 2"#);
+    assert_snapshot!(with("cuts: {flow: [2]}"), @r#"tests/jobs/minutes.yaml: case "bad": cuts.flow: the case has no input of flow; it has that of flows"#);
+    assert_snapshot!(with("cuts: {flows: 2}"), @r#"tests/jobs/minutes.yaml: case "bad": cuts.flows: 2 does not belong here; write after how many rows or files of each source an epoch ends, such as {flows: [2, 5]}"#);
+    assert_snapshot!(with("cuts: {flows: [-1]}"), @r#"tests/jobs/minutes.yaml: case "bad": cuts.flows[0]: -1 does not belong here; write after how many rows or files of each source an epoch ends, such as {flows: [2, 5]}"#);
+    assert_snapshot!(with("late: 1"), @r#"tests/jobs/minutes.yaml: case "bad": late: which rows are late depends on where the epochs end; say that too, such as cuts: {flows: [2]}"#);
+    assert_snapshot!(with("late: {flow: 1}"), @r#"tests/jobs/minutes.yaml: case "bad": late.flow: the case has no input of flow; it has that of flows"#);
+    assert_snapshot!(with("late: 1\ncuts: {flows: [1]}\narrival: shuffled"), @r#"tests/jobs/minutes.yaml: case "bad": late: which rows are late depends on their order; write arrival: as_written or by_event_time"#);
+    assert_snapshot!(with("quarantined: some"), @r#"tests/jobs/minutes.yaml: case "bad": quarantined: "some" does not belong here; write how many rows, such as 3, or by source, such as {flows: 3}"#);
+    assert_snapshot!(with("arrival: sorted"), @r#"tests/jobs/minutes.yaml: case "bad": arrival: "sorted" is not an order; write as_written, by_event_time or shuffled"#);
+    assert_snapshot!(with("drain: maybe"), @r#"tests/jobs/minutes.yaml: case "bad": drain: write true or false"#);
+    assert_snapshot!(with("tolerance: tiny"), @r#"tests/jobs/minutes.yaml: case "bad": tolerance: write a number from 0, such as 1.0e-6"#);
+    assert_snapshot!(with("cut: {flows: [1]}"), @r#"tests/jobs/minutes.yaml: case "bad": "cut" is not a known key; the keys here are name, env, input, arrival, cuts, drain, late, quarantined, expect, tolerance"#);
 }
 
 #[test]
@@ -160,21 +199,21 @@ fn mistakes_in_input_and_expectation_say_what_would_be_right() {
     let flows = |input: &str| {
         refused(&format!("name: bad\ninput: {{flows: {input}}}\nexpect: {{host_minutes: []}}"))
     };
-    assert_snapshot!(flows("{files: [../../fixtures/3.json]}"), @"");
-    assert_snapshot!(flows("{files: [../../fixtures]}"), @"");
-    assert_snapshot!(flows("{files: [], rows: []}"), @"");
-    assert_snapshot!(flows("{file: a.json}"), @"");
-    assert_snapshot!(flows("{}"), @"");
-    assert_snapshot!(flows("a.json"), @"");
-    assert_snapshot!(flows("[1]"), @"");
+    assert_snapshot!(flows("{files: [../../fixtures/3.json]}"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows.files[0]: tests/jobs/../../fixtures/3.json cannot be read: No such file or directory (os error 2); write a path relative to this file"#);
+    assert_snapshot!(flows("{files: [../../fixtures]}"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows.files[0]: tests/jobs/../../fixtures is no file; write each of its files by itself"#);
+    assert_snapshot!(flows("{files: [], rows: []}"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows: has rows and files; write one of the two"#);
+    assert_snapshot!(flows("{file: a.json}"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows: "file" is not a known key; the keys here are rows, files"#);
+    assert_snapshot!(flows("{}"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows: write a list of rows, or {files: [../fixtures/a.json]}"#);
+    assert_snapshot!(flows("a.json"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows: write a list of rows, or {files: [../fixtures/a.json]}"#);
+    assert_snapshot!(flows("[1]"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows[0]: 1 does not belong here; write a row, a mapping of columns to values"#);
     let by_time = "name: bad\ninput: {flows: {files: []}}\nexpect: {}\narrival: by_event_time";
-    assert_snapshot!(refused(by_time), @"");
-    assert_snapshot!(refused("name: bad\ninput: {flow: []}\nexpect: {}"), @"");
-    assert_snapshot!(refused("name: bad\ninput: {flows: []}\nexpect: {minutes: []}"), @"");
-    assert_snapshot!(refused("name: bad\ninput: {}\nexpect: {host_minutes: [{byte: 1}]}"), @"");
-    assert_snapshot!(refused("name: bad\nexpect: {}"), @"");
-    assert_snapshot!(refused("name: bad\ninput: {}"), @"");
-    assert_snapshot!(refused("input: {}\nexpect: {}"), @"");
+    assert_snapshot!(refused(by_time), @r#"tests/jobs/minutes.yaml: case "bad": arrival: flows is given as files, whose rows are not sorted; write as_written or shuffled"#);
+    assert_snapshot!(refused("name: bad\ninput: {flow: []}\nexpect: {}"), @r#"tests/jobs/minutes.yaml: case "bad": input: the job has no source called "flow"; write one of flows"#);
+    assert_snapshot!(refused("name: bad\ninput: {flows: []}\nexpect: {minutes: []}"), @r#"tests/jobs/minutes.yaml: case "bad": expect: the job has no sink called "minutes"; write one of host_minutes"#);
+    assert_snapshot!(refused("name: bad\ninput: {}\nexpect: {host_minutes: [{byte: 1}]}"), @r#"tests/jobs/minutes.yaml: case "bad": expect.host_minutes[0]: host_minutes has no column called "byte"; write one of window_start, host, flows, bytes"#);
+    assert_snapshot!(refused("name: bad\nexpect: {}"), @r#"tests/jobs/minutes.yaml: case "bad": input: is missing; write what each source reads, such as input: {flows: [{ts: ..., bytes: 1}]}"#);
+    assert_snapshot!(refused("name: bad\ninput: {}"), @r#"tests/jobs/minutes.yaml: case "bad": expect: is missing; write the rows of each sink, such as expect: {findings: []}"#);
+    assert_snapshot!(refused("input: {}\nexpect: {}"), @r#"tests/jobs/minutes.yaml: cases[0]: name: is missing; write what the case shows, such as name: a port scan is found"#);
 }
 
 #[test]
@@ -183,7 +222,10 @@ fn every_case_with_a_mistake_is_named_and_none_is_run() {
                - name: two\n    input: {}";
     let folder = example();
     write(folder.path(), CASES, &format!("cases:\n  - {}\n", two.replacen('\n', "\n    ", 2)));
-    assert_snapshot!(test(folder.path()).failed(2), @"");
+    assert_snapshot!(test(folder.path()).failed(2), @r#"
+    tests/jobs/minutes.yaml: case "one": name: is that of another case too; write one of its own
+    tests/jobs/minutes.yaml: case "two": expect: is missing; write the rows of each sink, such as expect: {findings: []}
+    "#);
     write(folder.path(), CASES, "cases: []\n");
-    assert_snapshot!(test(folder.path()).failed(2), @"");
+    assert_snapshot!(test(folder.path()).failed(2), @r#"tests/jobs/minutes.yaml: cases: is empty; write a list such as cases: [{name: ..., input: ..., expect: ...}]"#);
 }

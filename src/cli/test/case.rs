@@ -328,7 +328,7 @@ fn expect(fields: &Fields<'_>) -> Result<BTreeMap<String, Vec<Row>>, String> {
 }
 
 fn tolerance(place: &Place<'_>) -> Result<f64, String> {
-    // YAML takes 1e-6 for a text, since it has no dot.
+    // YAML 1.1 takes 1e-6 for a text, since it has no dot.
     let value = match place.value() {
         Value::String(text) => text.parse().ok(),
         other => other.as_f64(),

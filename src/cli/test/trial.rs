@@ -55,12 +55,10 @@ impl Trial {
             for (at, row) in rows.iter().enumerate() {
                 let columns = || schema.fields().iter().map(|field| field.name().as_str());
                 if let Some(column) = row.keys().find(|key| !columns().any(|name| name == *key)) {
-                    let place = format!("expect.{sink}[{at}]");
-                    return Err(wrong(unknown(
-                        &place,
-                        &format!("column of {sink}"),
-                        column,
-                        columns(),
+                    let known: Vec<&str> = columns().collect();
+                    return Err(wrong(format!(
+                        "expect.{sink}[{at}]: {sink} has no column called {column:?}; write one of {}",
+                        known.join(", ")
                     )));
                 }
             }

@@ -1,0 +1,82 @@
+//! Expressions as a person writes them, for refusals and `explain`: without relations, casts that the
+//! planner added, and the types of literals.
+
+use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
+use datafusion::logical_expr::{BinaryExpr, Expr};
+
+/// `expr` in SQL, more or less: what has no short form is shown as DataFusion does.
+pub(super) fn spoken(expr: &Expr) -> String {
+    match expr {
+        Expr::Column(column) => column.name.clone(),
+        Expr::Alias(alias) => spoken(&alias.expr),
+        Expr::Cast(cast) => spoken(&cast.expr),
+        Expr::Literal(value, _) => match value.try_as_str().flatten() {
+            Some(text) => format!("'{text}'"),
+            None => value.to_string(),
+        },
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            format!("{} {op} {}", spoken(left), spoken(right))
+        }
+        Expr::ScalarFunction(ScalarFunction { func, args }) => {
+            format!("{}({})", func.name(), list(args))
+        }
+        Expr::AggregateFunction(call) => aggregate(call),
+        other => other.human_display().to_string(),
+    }
+}
+
+/// Several expressions, each as [`spoken`].
+pub(super) fn all_spoken(exprs: &[Expr]) -> Vec<String> {
+    exprs.iter().map(spoken).collect()
+}
+
+fn aggregate(call: &AggregateFunction) -> String {
+    let params = &call.params;
+    let distinct = if params.distinct { "DISTINCT " } else { "" };
+    let args = match (call.func.name(), params.args.as_slice()) {
+        // Counting rows is counting a literal, to the planner.
+        ("count", [Expr::Literal(..)]) => "*".to_owned(),
+        (_, args) => list(args),
+    };
+    let order: Vec<String> = params
+        .order_by
+        .iter()
+        .map(|sort| format!("{}{}", spoken(&sort.expr), if sort.asc { "" } else { " DESC" }))
+        .collect();
+    let order = match order.as_slice() {
+        [] => String::new(),
+        keys => format!(" ORDER BY {}", keys.join(", ")),
+    };
+    let filter = match &params.filter {
+        Some(filter) => format!(" FILTER (WHERE {})", spoken(filter)),
+        None => String::new(),
+    };
+    format!("{}({distinct}{args}{order}){filter}", call.func.name())
+}
+
+fn list(exprs: &[Expr]) -> String {
+    all_spoken(exprs).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::functions_aggregate::expr_fn::{count, count_distinct};
+    use datafusion::logical_expr::{cast, col, lit};
+
+    use super::*;
+
+    #[test]
+    fn expressions_read_as_they_were_written() {
+        let number = datafusion::arrow::datatypes::DataType::Float64;
+        for (expr, text) in [
+            (col("flows.src"), "src"),
+            (count(lit(1_i64)), "count(*)"),
+            (count_distinct(col("t.a")), "count(DISTINCT a)"),
+            (cast(col("t.a"), number).alias("b"), "a"),
+            (col("t.a").gt(lit("x")), "a > 'x'"),
+            (datafusion::functions::expr_fn::upper(col("t.a")), "upper(a)"),
+        ] {
+            assert_eq!(spoken(&expr), text);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Event time over several sources and stages: who holds whom, what standing still moves, and what
+//! a late row may still change.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tidegauge::runtime::{Engine, OpenOptions, Summary};
+use tidegauge_commitlog::Clock;
+use tokio::sync::watch;
+
+use super::harness::{compile, published_rows, run_drained, scratch, write_job};
+
+const START_MS: i64 = 1_900_000_000_000;
+const SECOND_MS: i64 = 1_000;
+
+/// A clock that nobody waits for: sleeping moves it, and at `end_ms` it stops the run.
+#[derive(Debug)]
+struct Leaping {
+    now_ms: AtomicI64,
+    end_ms: i64,
+    stop: watch::Sender<bool>,
+}
+
+impl Clock for Leaping {
+    fn now_ms(&self) -> i64 {
+        self.now_ms.load(Ordering::SeqCst)
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let ms = i64::try_from(duration.as_millis()).unwrap().max(1);
+        if self.now_ms.fetch_add(ms, Ordering::SeqCst) + ms >= self.end_ms {
+            self.stop.send_replace(true);
+        }
+        tokio::task::yield_now().boxed()
+    }
+}
+
+/// Runs the job continuously for `seconds` of a clock that leaps.
+async fn run_for(job: &Path, seconds: i64) -> Summary {
+    let (stop, stopped) = watch::channel(false);
+    let end_ms = START_MS + seconds * SECOND_MS;
+    let clock = Arc::new(Leaping { now_ms: AtomicI64::new(START_MS), end_ms, stop });
+    let job = compile(job).await;
+    let mut engine =
+        Engine::open(job, OpenOptions::default(), clock, Default::default()).await.unwrap();
+    engine.run(stopped).await.unwrap()
+}
+
+fn job(folder: &Path, settings: &str, sql: &str) -> PathBuf {
+    let place = folder.display();
+    let source = |name: &str| {
+        std::fs::create_dir_all(folder.join(name)).unwrap();
+        format!(
+            "  {name}:\n    location: {place}/{name}/\n    format: json\n    schema: {{ts: \
+             TIMESTAMP, k: VARCHAR, x: BIGINT}}\n    event_time: {{column: ts, delay: 0s, \
+             idle_after: 30s{settings}}}\n"
+        )
+    };
+    let yaml = format!(
+        "name: times\nsources:\n{}{}sinks:\n  out: {{location: {place}/out/}}\nepoch: {{interval: \
+         1s, files_max: 1}}\nstate: {{location: {place}/state/}}",
+        source("a"),
+        source("b"),
+    );
+    write_job(folder, &yaml, sql)
+}
+
+/// Each row is a time of 2026-01-01, a key and a value.
+fn write_rows(folder: &Path, source: &str, file: &str, rows: &[(&str, &str, i64)]) {
+    let line = |(time, k, x): &(&str, &str, i64)| {
+        format!("{{\"ts\": \"2026-01-01T{time}Z\", \"k\": \"{k}\", \"x\": {x}}}\n")
+    };
+    let text: String = rows.iter().map(line).collect();
+    std::fs::write(folder.join(source).join(file), text).unwrap();
+}
+
+const JOINED: &str = "CREATE VIEW va AS SELECT window_start AS w, count(*) AS n FROM TUMBLE(TABLE a, \
+     DESCRIPTOR(ts), INTERVAL '1' MINUTE) GROUP BY window_start;\n\
+     CREATE VIEW vb AS SELECT window_start AS w, sum(x) AS s FROM TUMBLE(TABLE b, \
+     DESCRIPTOR(ts), INTERVAL '1' MINUTE) GROUP BY window_start;\n\
+     INSERT INTO out SELECT va.w, va.n, vb.s FROM va JOIN vb ON va.w = vb.w;";
+
+#[tokio::test]
+async fn a_join_of_two_sources_waits_for_the_slower_one() {
+    let folder = scratch();
+    let path = job(folder.path(), "", JOINED);
+    write_rows(folder.path(), "a", "1.json", &[("00:00:10", "k", 1), ("00:05:00", "k", 1)]);
+    write_rows(folder.path(), "b", "1.json", &[("00:00:20", "k", 7)]);
+    // Source a alone would have closed the first minute, and b's second file would be late.
+    write_rows(folder.path(), "b", "2.json", &[("00:00:50", "k", 5), ("00:01:30", "k", 1)]);
+    let summary = run_for(&path, 10).await;
+    assert_eq!((summary.rows_late, summary.rows_used), (0, 5));
+    assert_eq!(published_rows(&path, "out").await, ["2026-01-01T00:00:00Z | 1 | 12"]);
+}
+
+#[tokio::test]
+async fn an_idle_source_holds_nobody_back_and_when_all_are_idle_what_is_open_closes() {
+    let folder = scratch();
+    let path = job(folder.path(), "", JOINED);
+    write_rows(folder.path(), "a", "1.json", &[("00:00:10", "k", 1), ("00:05:00", "k", 1)]);
+    write_rows(folder.path(), "b", "1.json", &[("00:00:20", "k", 7), ("00:05:10", "k", 2)]);
+    let summary = run_for(&path, 20).await;
+    assert_eq!(summary.rows_out["out"], 1, "the sixth minute is open: {summary:?}");
+    let summary = run_for(&path, 60).await;
+    assert_eq!(summary.rows_out["out"], 1, "it closed when both were idle: {summary:?}");
+    // What comes after the stillness is of later windows, and none of it is refused.
+    write_rows(folder.path(), "a", "2.json", &[("00:06:00", "k", 1), ("00:08:00", "k", 1)]);
+    write_rows(folder.path(), "b", "2.json", &[("00:06:30", "k", 3)]);
+    let summary = run_for(&path, 20).await;
+    assert_eq!((summary.rows_late, summary.rows_used), (0, 3));
+    let summary = run_drained(&path).await;
+    assert_eq!(summary.rows_late, 0);
+    assert_eq!(
+        published_rows(&path, "out").await,
+        [
+            "2026-01-01T00:00:00Z | 1 | 7",
+            "2026-01-01T00:05:00Z | 1 | 2",
+            "2026-01-01T00:06:00Z | 1 | 3"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn files_without_rows_do_not_keep_a_source_from_being_idle() {
+    let folder = scratch();
+    let sql =
+        "INSERT INTO out SELECT date_trunc('minute', ts) AS w, count(*) AS n FROM a GROUP BY 1;";
+    let path = job(folder.path(), "", sql);
+    write_rows(folder.path(), "a", "1.json", &[("00:00:10", "k", 1)]);
+    for second in 2..9 {
+        write_rows(folder.path(), "a", &format!("{second}.json"), &[]);
+    }
+    let summary = run_for(&path, 45).await;
+    assert_eq!(summary.rows_out["out"], 1, "{summary:?}");
+}
+
+#[tokio::test]
+async fn an_hour_over_minutes_closes_with_its_last_minute() {
+    let folder = scratch();
+    let sql = "CREATE VIEW m AS SELECT window_time AS t, k, count(*) AS n FROM TUMBLE(TABLE a, \
+               DESCRIPTOR(ts), INTERVAL '1' MINUTE) GROUP BY window_time, k;\n\
+               INSERT INTO out SELECT window_end, k, sum(n) AS n, count(*) AS minutes FROM \
+               TUMBLE(TABLE m, DESCRIPTOR(t), INTERVAL '1' HOUR) GROUP BY window_end, k;";
+    let path = job(folder.path(), "", sql);
+    write_rows(folder.path(), "a", "1.json", &[("00:10:00", "k", 1), ("00:10:30", "k", 1)]);
+    write_rows(folder.path(), "a", "2.json", &[("00:59:59", "k", 1), ("00:59:59", "j", 1)]);
+    write_rows(folder.path(), "a", "3.json", &[("01:00:00", "k", 1)]);
+    let summary = run_for(&path, 10).await;
+    assert_eq!(summary.rows_late, 0);
+    assert_eq!(
+        published_rows(&path, "out").await,
+        ["2026-01-01T01:00:00Z | j | 1 | 1", "2026-01-01T01:00:00Z | k | 3 | 2"]
+    );
+}
+
+#[tokio::test]
+async fn a_late_row_inside_allowed_lateness_writes_its_window_again() {
+    let folder = scratch();
+    let sql = "INSERT INTO out SELECT date_trunc('minute', ts) AS w, k, sum(x) AS s FROM a GROUP BY 1, k;";
+    let path = job(folder.path(), ", allowed_lateness: 5m", sql);
+    let files: [&[(&str, &str, i64)]; 5] = [
+        &[("00:00:10", "k", 1), ("00:00:20", "j", 2), ("00:02:00", "k", 1)],
+        &[("00:00:30", "k", 10)],
+        &[("00:00:40", "k", 100), ("00:01:10", "k", 5)],
+        &[("00:08:00", "k", 1)],
+        // Five minutes after its end the first minute can change no more.
+        &[("00:00:50", "k", 1000)],
+    ];
+    for (at, rows) in files.iter().enumerate() {
+        write_rows(folder.path(), "a", &format!("{at}.json"), rows);
+    }
+    let summary = run_for(&path, 20).await;
+    assert_eq!((summary.rows_late, summary.rows_used), (1, 7));
+    assert_eq!(
+        published_rows(&path, "out").await,
+        [
+            "2026-01-01T00:00:00Z | j | 2 | 0",
+            "2026-01-01T00:00:00Z | j | 2 | 1",
+            "2026-01-01T00:00:00Z | j | 2 | 2",
+            "2026-01-01T00:00:00Z | k | 1 | 0",
+            "2026-01-01T00:00:00Z | k | 11 | 1",
+            "2026-01-01T00:00:00Z | k | 111 | 2",
+            "2026-01-01T00:01:00Z | k | 5 | 1",
+            "2026-01-01T00:02:00Z | k | 1 | 0"
+        ]
+    );
+}
