@@ -218,14 +218,15 @@ impl StageWork {
         Ok(())
     }
 
-    /// The time of the first row of any session that is open.
+    /// The time of the first row of any session that is open, or may be: a piece that closes may
+    /// be of a session that goes on in a piece that stays, which is known only when they are read.
     pub(super) fn first_open_us(&self) -> Option<i64> {
         let open = self.open_view();
-        self.pieces
-            .iter()
-            .filter(|piece| open.may_see(&self.state, piece.first_us, piece.last_us))
-            .filter_map(Piece::time_min_us)
-            .min()
+        let stays = |piece: &Piece| open.may_see(&self.state, piece.first_us, piece.last_us);
+        match self.pieces.iter().any(stays) {
+            true => self.pieces.iter().filter_map(Piece::time_min_us).min(),
+            false => None,
+        }
     }
 
     /// The view of what stays: open windows, and closed ones that may still change.

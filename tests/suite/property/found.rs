@@ -54,3 +54,18 @@ async fn sessions_are_formed_of_the_rows_of_a_view() {
                INTERVAL '10' SECOND) GROUP BY window_start, window_end;";
     assert_eq!(shown(&files, sql).await, ["1970-01-01T00:00:00Z | 1970-01-01T00:00:30Z | 3"]);
 }
+
+#[tokio::test]
+async fn a_session_holds_back_windows_over_its_start_until_its_last_piece_closes() {
+    // By itself the first piece of `a` closes in the third epoch; its session goes on in the second.
+    let files: [&[(i64, &str)]; 4] =
+        [&[(6, "a")], &[(12, "b"), (14, "a")], &[(20, "b")], &[(21, "b")]];
+    let sql = "CREATE VIEW s AS SELECT window_start AS ws, window_end AS we, k, count(*) AS n FROM \
+               SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY \
+               window_start, window_end, k;\nINSERT INTO out SELECT window_start, k, sum(n) AS n FROM \
+               TUMBLE(TABLE s, DESCRIPTOR(ws), INTERVAL '10' SECOND) GROUP BY window_start, k;";
+    assert_eq!(
+        shown(&files, sql).await,
+        ["1970-01-01T00:00:00Z | a | 2", "1970-01-01T00:00:10Z | b | 3"]
+    );
+}

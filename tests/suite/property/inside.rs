@@ -59,13 +59,21 @@ impl Link {
         Relation { name: name.to_owned(), more, ..a }
     }
 
+    /// Its text, and the columns in addition to those of every view.
     fn sql(self, a: &Relation, b: &Relation) -> (String, Vec<String>) {
+        use Link::{Exists, Having, In, NotExists, Nothing, OrderBy, Ranked, TopN};
+        let keeps =
+            matches!(self, Nothing | Having | OrderBy | TopN | Ranked | Exists | NotExists | In);
+        let more = if keeps { a.more.clone() } else { vec![] };
+        let sql = if self.is_of_two() { self.of_two(a, b) } else { self.of_one(a) };
+        (sql, more)
+    }
+
+    fn of_one(self, a: &Relation) -> String {
         let window = a.window.join(", ");
         let view = &a.name;
         let all = a.columns().join(", ");
-        let more = a.more.clone();
-        let sql = match self {
-            Self::Nothing => format!("SELECT {all} FROM {view}"),
+        match self {
             Self::Having => format!("SELECT {all} FROM {view} WHERE x > 1 OR f IS NULL"),
             Self::OrderBy => format!("SELECT {all} FROM {view} ORDER BY x DESC, {window}"),
             Self::TopN => format!(
@@ -76,68 +84,52 @@ impl Link {
                 "SELECT {all} FROM (SELECT *, DENSE_RANK() OVER (PARTITION BY {window}, k ORDER BY x \
                  DESC) AS n FROM {view}) WHERE n = 1"
             ),
-            Self::Share => {
-                let sql = format!(
-                    "SELECT {window}, k, d, count(*) OVER (PARTITION BY {window}) AS x, \
-                     sum(f) OVER (PARTITION BY {window}, k) AS f, \
-                     rank() OVER (PARTITION BY {window} ORDER BY x) AS id FROM {view}"
-                );
-                return (sql, vec![]);
-            }
-            Self::Again => {
-                let sql = format!(
-                    "SELECT {window}, k, max(d) AS d, count(*) AS x, sum(f) AS f, min(id) AS id \
-                     FROM {view} GROUP BY {window}, k"
-                );
-                return (sql, vec![]);
-            }
-            Self::Distinct => {
-                let sql = format!(
-                    "SELECT {window}, k, d, x, f, 1 AS id FROM (SELECT DISTINCT {window}, k, d, x, f \
-                     FROM {view})"
-                );
-                return (sql, vec![]);
-            }
-            Self::Inner => return (joined("JOIN", a, b), vec![]),
-            Self::Left => return (joined("LEFT JOIN", a, b), vec![]),
-            Self::Right => return (joined("RIGHT JOIN", a, b), vec![]),
-            Self::Full => return full(a, b),
-            Self::Union => {
-                let columns: Vec<String> = a.interface();
-                let columns = columns.join(", ");
-                let sql = format!(
-                    "SELECT {columns} FROM {view} UNION ALL SELECT {columns} FROM {} WHERE x > 1",
-                    b.name
-                );
-                return (sql, vec![]);
-            }
-            Self::Scalar => {
-                let sql = format!(
-                    "SELECT {}, a.k, a.d, (SELECT max(b.x) FROM {} AS b WHERE {}) AS x, a.f, a.id FROM \
-                     {view} AS a",
-                    of(&a.window, "a"),
-                    b.name,
-                    same_window(a)
-                );
-                return (sql, vec![]);
-            }
+            Self::Share => format!(
+                "SELECT {window}, k, d, count(*) OVER (PARTITION BY {window}) AS x, \
+                 sum(f) OVER (PARTITION BY {window}, k) AS f, \
+                 rank() OVER (PARTITION BY {window} ORDER BY x) AS id FROM {view}"
+            ),
+            Self::Again => format!(
+                "SELECT {window}, k, max(d) AS d, count(*) AS x, sum(f) AS f, min(id) AS id \
+                 FROM {view} GROUP BY {window}, k"
+            ),
+            Self::Distinct => format!(
+                "SELECT {window}, k, d, x, f, 1 AS id FROM (SELECT DISTINCT {window}, k, d, x, f \
+                 FROM {view})"
+            ),
+            _ => format!("SELECT {all} FROM {view}"),
+        }
+    }
+
+    fn of_two(self, a: &Relation, b: &Relation) -> String {
+        let all = a.columns().join(", ");
+        let columns = a.interface().join(", ");
+        let (view, other, same) = (&a.name, &b.name, same_window(a));
+        match self {
+            Self::Inner => joined("JOIN", a, b),
+            Self::Left => joined("LEFT JOIN", a, b),
+            Self::Right => joined("RIGHT JOIN", a, b),
+            Self::Full => full(a, b),
+            Self::Scalar => format!(
+                "SELECT {}, a.k, a.d, (SELECT max(b.x) FROM {other} AS b WHERE {same}) AS x, a.f, a.id \
+                 FROM {view} AS a",
+                of(&a.window, "a"),
+            ),
             Self::Exists | Self::NotExists => {
                 let not = if self == Self::Exists { "" } else { "NOT " };
                 format!(
-                    "SELECT {all} FROM {view} AS a WHERE {not}EXISTS (SELECT 1 FROM {} AS b WHERE {} \
-                     AND b.x > a.x)",
-                    b.name,
-                    same_window(a)
+                    "SELECT {all} FROM {view} AS a WHERE {not}EXISTS (SELECT 1 FROM {other} AS b WHERE \
+                     {same} AND b.x > a.x)"
                 )
             }
             Self::In => format!(
-                "SELECT {all} FROM {view} AS a WHERE a.k IN (SELECT b.k FROM {} AS b WHERE {} AND b.x \
-                 > 1)",
-                b.name,
-                same_window(a)
+                "SELECT {all} FROM {view} AS a WHERE a.k IN (SELECT b.k FROM {other} AS b WHERE {same} \
+                 AND b.x > 1)"
             ),
-        };
-        (sql, more)
+            _ => format!(
+                "SELECT {columns} FROM {view} UNION ALL SELECT {columns} FROM {other} WHERE x > 1"
+            ),
+        }
     }
 }
 
@@ -165,12 +157,12 @@ fn joined(kind: &str, a: &Relation, b: &Relation) -> String {
     )
 }
 
-fn full(a: &Relation, b: &Relation) -> (String, Vec<String>) {
+fn full(a: &Relation, b: &Relation) -> String {
     let others: Vec<String> =
         a.window.iter().map(|column| format!("b.{column} AS other_{column}")).collect();
     let both =
         COLUMNS.map(|column| format!("a.{column} AS {column}, b.{column} AS other_{column}"));
-    let sql = format!(
+    format!(
         "SELECT {}, {}, {} FROM {} AS a FULL JOIN {} AS b ON {} AND a.k = b.k",
         of(&a.window, "a"),
         others.join(", "),
@@ -178,6 +170,5 @@ fn full(a: &Relation, b: &Relation) -> (String, Vec<String>) {
         a.name,
         b.name,
         same_window(a)
-    );
-    (sql, vec![])
+    )
 }
