@@ -138,7 +138,8 @@ impl Cutter<'_> {
 
     /// A window of FROM: over rows of closed windows it makes them the rows of a stream.
     fn window(&mut self, node: &WindowNode) -> Result<Walked> {
-        let (input, nature) = match self.walk(&node.input)? {
+        let walked = self.walk(&node.input)?;
+        let (input, nature) = match self.closed(walked)? {
             (input, Nature::Closed(closed)) => {
                 let fed = self.feed(input, &closed, Some(&node.time));
                 let fed = blamed(fed, Clause::Window, &[], Some(&node.time.name))?;
@@ -378,7 +379,7 @@ impl Cutter<'_> {
             }
             Nature::Rows(input) => {
                 let stream = self.stream(input);
-                match choose_window(&distinct.input, columns, &stream) {
+                match choose_window(&walked.0, columns, &stream) {
                     Ok(_) => return Ok(()),
                     Err(_) if !window_nodes(&distinct.input)?.is_empty() => {
                         (input.spoken(), "window_start, window_end".to_owned())

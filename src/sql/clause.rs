@@ -244,7 +244,13 @@ impl Visitor for Clauses {
                 SqlExpr::Subquery(query)
                 | SqlExpr::InSubquery { subquery: query, .. }
                 | SqlExpr::Exists { subquery: query, .. },
-            ) => self.add(query.span(), query.span(), query),
+            ) => {
+                let begins = match query.body.as_ref() {
+                    SetExpr::Select(select) => select.select_token.0.span,
+                    _ => query.span(),
+                };
+                self.add(begins, query.span(), query);
+            }
             _ => {}
         }
         ControlFlow::Continue(())
