@@ -249,7 +249,10 @@ impl Visitor for Clauses {
                     SetExpr::Select(select) => select.select_token.0.span,
                     _ => query.span(),
                 };
-                self.add(begins, query.span(), query);
+                // A table that is an argument was made a query of, which stands nowhere.
+                if begins.start != (Location { line: 1, column: 1 }) {
+                    self.add(begins, query.span(), query);
+                }
             }
             _ => {}
         }

@@ -199,7 +199,7 @@ fn a_stream_gives_what_the_batch_query_gives() {
                         eprintln!("{why}");
                         failures.lock().unwrap().push(why);
                     }
-                    if (case + 1) % SHOWN_EVERY == 0 {
+                    if (case + 1).is_multiple_of(SHOWN_EVERY) {
                         eprintln!("PROPERTY_SEED={seed}: {} of {} cases", case + 1, cases.end);
                     }
                 }

@@ -242,7 +242,7 @@ impl DrawnBody {
             return (job, reference);
         }
         let outer = format!("{expression} AS w, ");
-        let by = if self.makes % 2 == 0 && !self.sets { "w" } else { expression.as_str() };
+        let by = if self.makes.is_multiple_of(2) && !self.sets { "w" } else { expression.as_str() };
         let job = inner(by, &input.name, &condition, &outer);
         let names: Vec<String> = COLUMNS
             .iter()
@@ -291,7 +291,7 @@ impl DrawnBody {
         };
         match self.kind {
             Kind::FirstRows => ranked("ROW_NUMBER", &input.order),
-            Kind::RankedRows if self.makes % 2 == 0 => ranked("DENSE_RANK", "x DESC"),
+            Kind::RankedRows if self.makes.is_multiple_of(2) => ranked("DENSE_RANK", "x DESC"),
             Kind::RankedRows => ranked("RANK", "x"),
             Kind::DistinctRows => format!(
                 "SELECT DISTINCT {window_columns}, k, d, x % 2 AS x, f, 1 AS id FROM \

@@ -91,13 +91,12 @@ impl RawTable {
     pub fn arranged(&self, limits: Limits) -> DrawnTable {
         let mut time_ms = self.begin_ms;
         let mut arrivals: Vec<(i64, Row)> = Vec::with_capacity(self.rows.len());
-        let mut id = limits.first_id;
-        for ((step_ms, delay_ms, late_ms), (k, d, x, f)) in self.rows.iter().take(limits.rows_max) {
+        let rows = (limits.first_id..).zip(self.rows.iter().take(limits.rows_max));
+        for (id, ((step_ms, delay_ms, late_ms), (k, d, x, f))) in rows {
             time_ms += step_ms;
             let late_ms = late_ms.filter(|_| limits.lates).unwrap_or_default();
             let row = Row { ts_us: time_ms * 1_000, id, k: *k, d: *d, x: *x, f: *f };
             arrivals.push((time_ms + delay_ms + late_ms, row));
-            id += 1;
         }
         arrivals.sort_by_key(|(arrival, row)| (*arrival, row.id));
         let rows: Vec<Row> = arrivals.into_iter().map(|(_, row)| row).collect();
