@@ -161,8 +161,15 @@ impl StageWork {
     }
 
     /// Narrows what closes to the windows that end in `(after, through]`, or says that all do.
+    /// Sessions close in the last round, together: pieces of one may close in several.
     pub(super) fn set_round(&mut self, round_us: Option<(i64, i64)>) {
-        self.round_us = round_us;
+        self.round_us = match (self.state, round_us) {
+            (StateShape::Sessions(_), Some((_, to_us))) => {
+                let is_last = self.through_us.is_none_or(|through_us| to_us >= through_us);
+                (!is_last).then_some((i64::MIN, i64::MIN))
+            }
+            (_, round_us) => round_us,
+        };
     }
 
     /// What a plan with `view` reads. Of sessions that close it looks at the open ones, too.
