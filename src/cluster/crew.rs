@@ -143,10 +143,7 @@ impl Crew for Attempting {
         plan: Arc<dyn ExecutionPlan>,
         target: RunTarget,
     ) -> Result<Vec<Run>> {
-        let plan = Arc::new(RunExec::new(plan, target));
-        let rows = self.planned(session, remote(plan)?, all_to_first).await?.run()?;
-        let runs: Vec<Option<Run>> = collect(rows).await?;
-        Ok(runs.into_iter().flatten().collect())
+        self.runs_of(session, RunExec::new(plan, target), all_to_first).await
     }
 
     async fn write_runs(
@@ -155,11 +152,8 @@ impl Crew for Attempting {
         plan: Arc<dyn ExecutionPlan>,
         target: RunTarget,
     ) -> Result<Vec<Run>> {
-        let plan = Arc::new(RunExec::new(plan, target));
-        // Each task merges its own share of the runs: the boundary stands above the whole.
-        let rows = self.planned(session, remote(plan)?, scale_up).await?.run()?;
-        let runs: Vec<Option<Run>> = collect(rows).await?;
-        Ok(runs.into_iter().flatten().collect())
+        // Each task merges its own share of the runs.
+        self.runs_of(session, RunExec::new(plan, target), scale_up).await
     }
 }
 
@@ -182,6 +176,18 @@ impl Attempting {
                 self.planned(session, remote(plan)?, all_to_first).await?.run()
             }
         }
+    }
+
+    /// The runs that the tasks of `plan` write; the boundary stands above the whole of it.
+    async fn runs_of(
+        &self,
+        session: &SessionState,
+        plan: RunExec,
+        scale_up: ScaleUp,
+    ) -> Result<Vec<Run>> {
+        let rows = self.planned(session, remote(Arc::new(plan))?, scale_up).await?.run()?;
+        let runs: Vec<Option<Run>> = collect(rows).await?;
+        Ok(runs.into_iter().flatten().collect())
     }
 
     /// As [`Attempting::reserve`], for the sinks that a pass writes, late rows among them, if any.
