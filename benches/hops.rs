@@ -28,7 +28,7 @@ use datafusion::prelude::{ParquetReadOptions, SessionContext};
 use tidegauge::observe::Metrics;
 use tidegauge::runtime::Engine;
 
-use support::{Failure, Spread, cpu_seconds, first_row, number, open, say};
+use support::{Failure, Spread, cpu_seconds, first_row, number, open, say, state_of};
 
 const MINUTE_US: i64 = 60_000_000;
 /// 2024-03-01 23:30: after a day is loaded, a midnight is among the measured minutes, and with it
@@ -141,7 +141,7 @@ fn report(jobs: &[Job; 2], costs: &[Vec<Cost>; 2]) {
         }
         let cpu = spread(costs, |cost| cost.cpu_ms);
         say(&format!("{}, processor ms a closed window: mean {:.1}", job.name, cpu.mean));
-        say(&format!("{}, state: {}", job.name, job.state()));
+        say(&format!("{}, state: {}", job.name, state_of(&job.engine)));
     }
     let [tumbling, hopping] = costs;
     let ratio = |of: fn(&Cost) -> f64| ratios(&spread(hopping, of), &spread(tumbling, of));
@@ -235,15 +235,6 @@ impl Job {
     /// Rows written so far.
     fn rows_out(&self) -> u64 {
         self.engine.view().borrow().rows_out.values().sum()
-    }
-
-    fn state(&self) -> String {
-        let view = self.engine.view();
-        let view = view.borrow();
-        let runs: Vec<_> = view.stages.values().flat_map(|stage| &stage.runs).collect();
-        let bytes: u64 = runs.iter().map(|run| run.bytes).sum();
-        let rows: u64 = runs.iter().map(|run| run.rows).sum();
-        format!("{:.1} MiB, {rows} rows in {} files", bytes as f64 / 1048576.0, runs.len())
     }
 
     /// The last window must hold each key once a minute: what is fast must also be right.

@@ -23,6 +23,17 @@ pub(crate) async fn open(job: &Path, metrics: &Metrics) -> Result<Engine, Failur
     Ok(Engine::open(job, OpenOptions::default(), Arc::new(SystemClock), progress).await?)
 }
 
+/// What the stages of a job keep now.
+#[allow(dead_code, reason = "not every bench prints it")]
+pub(crate) fn state_of(engine: &Engine) -> String {
+    let view = engine.view();
+    let view = view.borrow();
+    let runs: Vec<_> = view.stages.values().flat_map(|stage| &stage.runs).collect();
+    let bytes: u64 = runs.iter().map(|run| run.bytes).sum();
+    let rows: u64 = runs.iter().map(|run| run.rows).sum();
+    format!("{:.1} MiB, {rows} rows in {} files", bytes as f64 / 1048576.0, runs.len())
+}
+
 /// A setting of the environment.
 pub(crate) fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)

@@ -55,9 +55,8 @@ impl PhysicalExtensionCodec for EngineCodec {
         let proto = if let Some(scan) = node.downcast_ref::<ChunkScan>() {
             self.encode_chunks(scan, converter)?
         } else if let Some(scan) = node.downcast_ref::<StateScan>() {
-            let partitions = scan.properties().partitioning.partition_count();
-            let spec = StateSpec::of(scan.input(), partitions).map_err(to_datafusion)?;
-            proto(&NodeSpec::State(spec), [&scan.schema()])?
+            let spec = StateSpec::of(scan).map_err(to_datafusion)?;
+            proto(&NodeSpec::State(spec), [scan.state_schema()])?
         } else if let Some(ingest) = node.downcast_ref::<IngestExec>() {
             self.encode_ingest(ingest, converter)?
         } else if let Some(sink) = node.downcast_ref::<SinkExec>() {
@@ -67,9 +66,7 @@ impl PhysicalExtensionCodec for EngineCodec {
             };
             proto(&spec, [&sink.target.schema])?
         } else if let Some(sessions) = node.downcast_ref::<SessionExec>() {
-            let spec =
-                NodeSpec::Sessions { mode: sessions.mode(), layout: sessions.layout().clone() };
-            proto(&spec, [&sessions.schema()])?
+            proto(&NodeSpec::Sessions { layout: sessions.layout() }, [])?
         } else if let Some(run) = node.downcast_ref::<RunExec>() {
             proto(&NodeSpec::Run(RunSpec::of(&run.target)), [&run.target.schema])?
         } else {
@@ -105,9 +102,7 @@ impl PhysicalExtensionCodec for EngineCodec {
                 Arc::new(ChunkScan::new(columns, filter, source, partitions)?)
             }
             NodeSpec::State(spec) => {
-                let partitions = spec.partitions;
-                let state = spec.input(&observer).map_err(to_datafusion)?;
-                Arc::new(StateScan::new(state, schema()?, partitions))
+                Arc::new(spec.scan(schema()?, &observer).map_err(to_datafusion)?)
             }
             NodeSpec::Ingest(spec) => {
                 let context = PhysicalPlanDecodeContext::new(task, self);
@@ -116,8 +111,8 @@ impl PhysicalExtensionCodec for EngineCodec {
                 let ingest = decode_ingest(spec, schema()?, schemas, plans, &observer)?;
                 Arc::new(ingest.over(inputs.first().cloned()))
             }
-            NodeSpec::Sessions { mode, layout } => {
-                Arc::new(SessionExec::try_new(mode, layout, inputs.to_vec(), schema()?)?)
+            NodeSpec::Sessions { layout } => {
+                Arc::new(SessionExec::try_new(layout, inputs.to_vec())?)
             }
             NodeSpec::Sink { sink, first_number } => {
                 let target = sink.target(schema()?, &observer).map_err(to_datafusion)?;

@@ -143,7 +143,9 @@ impl Crew for Attempting {
         plan: Arc<dyn ExecutionPlan>,
         target: RunTarget,
     ) -> Result<Vec<Run>> {
-        self.runs_of(session, RunExec::new(plan, target), all_to_first).await
+        let rows = self.spread_or_whole(session, Arc::new(RunExec::new(plan, target))).await?;
+        let runs: Vec<Option<Run>> = collect(rows).await?;
+        Ok(runs.into_iter().flatten().collect())
     }
 
     async fn write_runs(
@@ -152,13 +154,16 @@ impl Crew for Attempting {
         plan: Arc<dyn ExecutionPlan>,
         target: RunTarget,
     ) -> Result<Vec<Run>> {
-        // Each task merges its own share of the runs.
-        self.runs_of(session, RunExec::new(plan, target), scale_up).await
+        // Each task merges its own share of the runs: the boundary stands above the whole.
+        let plan = remote(Arc::new(RunExec::new(plan, target)))?;
+        let rows = self.planned(session, plan, scale_up).await?.run()?;
+        let runs: Vec<Option<Run>> = collect(rows).await?;
+        Ok(runs.into_iter().flatten().collect())
     }
 }
 
 impl Attempting {
-    /// Runs the close plan below `plan` in tasks that share its state or, where something in it
+    /// Runs `plan`, which writes what it reads of state, in tasks that share its state or, where something in it
     /// cannot be spread, on one worker as in one process.
     async fn spread_or_whole(
         &self,
@@ -176,18 +181,6 @@ impl Attempting {
                 self.planned(session, remote(plan)?, all_to_first).await?.run()
             }
         }
-    }
-
-    /// The runs that the tasks of `plan` write; the boundary stands above the whole of it.
-    async fn runs_of(
-        &self,
-        session: &SessionState,
-        plan: RunExec,
-        scale_up: ScaleUp,
-    ) -> Result<Vec<Run>> {
-        let rows = self.planned(session, remote(Arc::new(plan))?, scale_up).await?.run()?;
-        let runs: Vec<Option<Run>> = collect(rows).await?;
-        Ok(runs.into_iter().flatten().collect())
     }
 
     /// As [`Attempting::reserve`], for the sinks that a pass writes, late rows among them, if any.

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, execute_stream,
 };
@@ -24,7 +23,7 @@ use super::sink_exec::first_number;
 use super::task::TaskObserver;
 use crate::error::{Error, from_datafusion, to_datafusion};
 use crate::observe::{TaskNode, count};
-use crate::operator::StateScan;
+use crate::operator::{StateScan, no_expressions};
 use crate::plan::CutTarget;
 use crate::runtime::{Buffered, OutputTarget, PassCut, PassPlan, SourceReceipt};
 use crate::source::InputFile;
@@ -108,12 +107,7 @@ impl ExecutionPlan for IngestExec {
         self.input.iter().map(|_| false).collect()
     }
 
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
+    no_expressions!();
 
     fn with_new_children(
         self: Arc<Self>,

@@ -17,7 +17,7 @@ use datafusion_distributed::{
 use super::ingest_exec::IngestExec;
 use super::sink_exec::{SinkExec, first_number};
 use super::state_exec::RunExec;
-use crate::operator::StateScan;
+use crate::operator::{SessionExec, StateScan};
 use crate::runtime::PassPlan;
 use crate::source::InputFile;
 use crate::state::StatePart;
@@ -44,7 +44,7 @@ impl DesiredTaskCountHandler for TaskCounts {
             }
         } else if let Some(scan) = event.plan.downcast_ref::<StateScan>() {
             scan.input().parts.len()
-        } else if event.plan.is::<SinkExec>() {
+        } else if event.plan.is::<SinkExec>() || event.plan.is::<RunExec>() {
             TASKS_MIN
         } else {
             return None;
@@ -115,14 +115,15 @@ pub(super) fn check_remote(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
     plan.children().into_iter().try_for_each(check_remote)
 }
 
-/// Refuses a plan in which tasks that share a stage's state would each finish its aggregate:
-/// between the two there must be a shuffle, which the planner leaves out where it believes that
+/// Refuses a plan in which tasks that share a stage's state would each finish its aggregate, or put
+/// its sessions together: between the two there must be a shuffle, which the planner leaves out where it believes that
 /// all rows of a key are in one partition.
 pub(super) fn check_shuffled(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
     let is_final = plan.downcast_ref::<AggregateExec>().is_some_and(|aggregate| {
         matches!(aggregate.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned)
     });
-    if is_final && plan.children().into_iter().any(reads_state) {
+    let is_sessions = plan.downcast_ref::<SessionExec>().is_some_and(SessionExec::looks_further);
+    if (is_final || is_sessions) && plan.children().into_iter().any(reads_state) {
         return internal_err!("the tasks of a close plan share no shuffle");
     }
     plan.children().into_iter().try_for_each(check_shuffled)

@@ -5,10 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
@@ -21,6 +19,7 @@ use super::receipt::{receipt_schema, receipt_stream};
 use super::task::TaskObserver;
 use crate::error::Error;
 use crate::observe::{TaskNode, count_files};
+use crate::operator::no_expressions;
 use crate::sink::{SinkTarget, write_streams};
 
 /// Each task numbers its files in a block of this size.
@@ -69,12 +68,7 @@ impl ExecutionPlan for SinkExec {
         vec![false]
     }
 
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
+    no_expressions!();
 
     fn with_new_children(
         self: Arc<Self>,

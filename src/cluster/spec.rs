@@ -6,13 +6,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::physical_plan::ExecutionPlan;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use tidegauge_commitlog::{Attempt, Run};
 
 use super::task::TaskObserver;
-use crate::error::{Error, Result};
-use crate::operator::{SessionLayout, SessionMode, StateInput};
+use crate::error::{Error, Result, from_datafusion};
+use crate::operator::{SessionLayout, StateInput, StateScan};
 use crate::plan::CutTarget;
 use crate::runtime::{LateTarget, OutputTarget, PassSource, RunTarget, late_schema};
 use crate::sink::SinkTarget;
@@ -28,7 +29,7 @@ pub(super) enum NodeSpec {
     Ingest(IngestSpec),
     Sink { sink: SinkSpec, first_number: u32 },
     Run(RunSpec),
-    Sessions { mode: SessionMode, layout: SessionLayout },
+    Sessions { layout: SessionLayout },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,7 +38,8 @@ pub(super) struct StateSpec {
     parts: Vec<PartSpec>,
     state: StateShape,
     view: StateView,
-    pub(super) partitions: usize,
+    columns: Option<Vec<usize>>,
+    partitions: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -106,7 +108,8 @@ pub(super) struct FileSpec {
 }
 
 impl StateSpec {
-    pub(super) fn of(input: &StateInput, partitions: usize) -> Result<Self> {
+    pub(super) fn of(scan: &StateScan) -> Result<Self> {
+        let input = scan.input();
         let parts = input.parts.iter().map(|part| match part.run() {
             Some(run) => Ok(PartSpec { run: run.clone(), slice: slice_of(part) }),
             None => Err(Error::bug("state in memory cannot go to a worker")),
@@ -116,17 +119,24 @@ impl StateSpec {
             parts: parts.collect::<Result<_>>()?,
             state: input.state,
             view: input.view,
-            partitions,
+            columns: scan.columns().map(<[usize]>::to_vec),
+            partitions: scan.properties().partitioning.partition_count(),
         })
     }
 
-    pub(super) fn input(self, observer: &TaskObserver) -> Result<StateInput> {
-        Ok(StateInput {
+    /// The scan; `schema` is that of the state.
+    pub(super) fn scan(self, schema: SchemaRef, observer: &TaskObserver) -> Result<StateScan> {
+        let input = StateInput {
             storage: observer.storage(&self.location)?,
             parts: self.parts.into_iter().map(PartSpec::part).collect(),
             state: self.state,
             view: self.view,
-        })
+        };
+        let scan = StateScan::new(input, schema, self.partitions);
+        match self.columns {
+            Some(columns) => scan.only(columns).map_err(from_datafusion),
+            None => Ok(scan),
+        }
     }
 }
 

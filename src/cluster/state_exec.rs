@@ -4,10 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, execute_stream,
 };
@@ -19,6 +17,7 @@ use super::receipt::{receipt_schema, receipt_stream};
 use super::task::TaskObserver;
 use crate::error::from_datafusion;
 use crate::observe::{TaskNode, count_runs};
+use crate::operator::no_expressions;
 use crate::runtime::RunTarget;
 use crate::state::write_run;
 
@@ -55,12 +54,7 @@ impl ExecutionPlan for RunExec {
         vec![&self.input]
     }
 
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
+    no_expressions!();
 
     fn with_new_children(
         self: Arc<Self>,

@@ -1,15 +1,9 @@
-//! What every leaf of a physical plan says of itself: nothing is below it, and it holds no
-//! expression that a rule of the optimiser may visit.
+//! What nodes of physical plans say of themselves alike: that they hold no expression which a rule
+//! of the optimiser may visit and, as leaves, that nothing is below them.
 
-/// The methods of `ExecutionPlan` that are the same in each leaf.
-macro_rules! leaf_methods {
+/// The method of `ExecutionPlan` that is the same in each node without expressions.
+macro_rules! no_expressions {
     () => {
-        fn children(
-            &self,
-        ) -> Vec<&::std::sync::Arc<dyn ::datafusion::physical_plan::ExecutionPlan>> {
-            vec![]
-        }
-
         fn apply_expressions(
             &self,
             _: &mut dyn FnMut(
@@ -20,6 +14,19 @@ macro_rules! leaf_methods {
         ) -> ::datafusion::common::Result<::datafusion::common::tree_node::TreeNodeRecursion> {
             Ok(::datafusion::common::tree_node::TreeNodeRecursion::Continue)
         }
+    };
+}
+
+/// The methods of `ExecutionPlan` that are the same in each leaf.
+macro_rules! leaf_methods {
+    () => {
+        fn children(
+            &self,
+        ) -> Vec<&::std::sync::Arc<dyn ::datafusion::physical_plan::ExecutionPlan>> {
+            vec![]
+        }
+
+        $crate::operator::no_expressions!();
 
         fn with_new_children(
             self: ::std::sync::Arc<Self>,
@@ -32,4 +39,4 @@ macro_rules! leaf_methods {
     };
 }
 
-pub(crate) use leaf_methods;
+pub(crate) use {leaf_methods, no_expressions};

@@ -9,6 +9,6 @@ mod state_scan;
 
 pub use chunk_queue::ChunkQueue;
 pub use chunk_scan::{ChunkScan, StreamTable};
-pub(crate) use leaf::leaf_methods;
-pub use session_exec::{SessionExec, SessionLayout, SessionMode};
+pub(crate) use leaf::{leaf_methods, no_expressions};
+pub use session_exec::{SessionExec, SessionLayout};
 pub use state_scan::{StateInput, StateScan};

@@ -25,6 +25,10 @@ use crate::state::{StatePart, StateShape, StateView, read_run};
 #[derive(Debug, Clone)]
 pub struct StateScan {
     input: StateInput,
+    /// That of the partial aggregates.
+    schema: SchemaRef,
+    /// Which of its columns are read; all where there are none.
+    columns: Option<Vec<usize>>,
     properties: Arc<PlanProperties>,
 }
 
@@ -45,12 +49,33 @@ impl StateScan {
     /// A scan of `input` in `partitions` partitions; `schema` is that of the partial aggregates.
     pub fn new(input: StateInput, schema: SchemaRef, partitions: usize) -> Self {
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(schema),
+            EquivalenceProperties::new(Arc::clone(&schema)),
             Partitioning::UnknownPartitioning(partitions.max(1)),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { input, properties: Arc::new(properties) }
+        Self { input, schema, columns: None, properties: Arc::new(properties) }
+    }
+
+    /// The same scan of these columns only.
+    ///
+    /// # Errors
+    /// When there is no such column.
+    pub fn only(self, columns: Vec<usize>) -> Result<Self> {
+        let schema = Arc::new(self.schema.project(&columns)?);
+        let properties = PlanProperties::clone(&self.properties)
+            .with_eq_properties(EquivalenceProperties::new(schema));
+        Ok(Self { columns: Some(columns), properties: Arc::new(properties), ..self })
+    }
+
+    /// The schema of the state, of which it may read some columns only.
+    pub fn state_schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The columns that it reads, where it does not read all.
+    pub fn columns(&self) -> Option<&[usize]> {
+        self.columns.as_deref()
     }
 
     /// What it reads.
@@ -60,8 +85,7 @@ impl StateScan {
 
     /// The same scan of other parts.
     pub fn with_parts(&self, parts: Vec<StatePart>) -> Self {
-        let input = StateInput { parts, ..self.input.clone() };
-        Self { input, properties: Arc::clone(&self.properties) }
+        Self { input: StateInput { parts, ..self.input.clone() }, ..self.clone() }
     }
 
     fn part(&self, part: &StatePart) -> BoxStream<'static, Result<RecordBatch>> {
@@ -71,23 +95,34 @@ impl StateScan {
                 let view = StateView::Keys { first_us: slice.first_us, last_us: slice.last_us };
                 let key_us = slice.key_us;
                 let input = StateInput { view, ..self.input.clone() };
-                let whole = Self { input, properties: Arc::clone(&self.properties) };
+                let whole = Self { input, columns: None, ..self.clone() };
                 let rows = whole.part(&slice.of);
-                rows.map(move |batch| batch.and_then(|batch| under_key(batch, key_us))).boxed()
+                let columns = self.columns.clone();
+                let under = move |batch| projected(under_key(batch, key_us)?, columns.as_deref());
+                rows.map(move |batch| batch.and_then(&under)).boxed()
             }
             StatePart::Memory(batches) => {
-                let batches = Arc::clone(batches);
-                let seen =
-                    (0..batches.len()).map(move |at| view.apply(&state, batches[at].clone()));
+                let (batches, columns) = (Arc::clone(batches), self.columns.clone());
+                let seen = (0..batches.len()).map(move |at| {
+                    projected(view.apply(&state, batches[at].clone())?, columns.as_deref())
+                });
                 futures::stream::iter(seen).boxed()
             }
             StatePart::File(run) if !view.may_see(&state, run.pane_min_us, run.pane_max_us) => {
                 futures::stream::empty().boxed()
             }
             StatePart::File(run) => {
-                read_run(self.input.storage.clone(), run.clone(), self.schema(), state, view)
+                let (storage, schema) = (self.input.storage.clone(), Arc::clone(&self.schema));
+                read_run(storage, run.clone(), schema, self.columns.clone(), (state, view))
             }
         }
+    }
+}
+
+fn projected(batch: RecordBatch, columns: Option<&[usize]>) -> Result<RecordBatch> {
+    match columns {
+        Some(columns) => Ok(batch.project(columns)?),
+        None => Ok(batch),
     }
 }
 

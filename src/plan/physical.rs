@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,7 +19,8 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::expressions::{Column, lit};
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
 use serde::{Deserialize, Serialize};
@@ -30,11 +32,8 @@ use super::nodes::{PartialNode, StageNode};
 use super::query::{Prepared, Query, REVISION};
 use super::stage::Stage;
 use super::template::Template;
-use crate::operator::{
-    ChunkQueue, ChunkScan, SessionExec, SessionLayout, SessionMode, StateInput, StateScan,
-};
+use crate::operator::{ChunkQueue, ChunkScan, SessionExec, SessionLayout, StateInput, StateScan};
 use crate::sql::Windows;
-use crate::state::StateView;
 
 /// The ingest plan of one cut.
 #[derive(Debug, Clone)]
@@ -149,9 +148,7 @@ impl Stage {
         let scan = self.scan(input, partitions)?;
         let one: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(scan));
         let Some(layout) = self.session_layout() else { return self.template.reduce(one) };
-        let schema = one.schema();
-        let merged = SessionExec::try_new(SessionMode::Merge, layout, vec![one], schema)?;
-        self.template.reduce(Arc::new(merged))
+        self.template.reduce(Arc::new(SessionExec::try_new(layout, vec![one])?))
     }
 
     /// The plan that gives what `input` sees of the state, in one stream.
@@ -162,46 +159,38 @@ impl Stage {
         self.scan(input, 1)
     }
 
-    /// The plan that gives the pieces of sessions that `input` sees closing and that go on; none
-    /// where windows are not sessions.
+    /// The plan that puts the pieces of sessions that `closing` sees together, also with those that
+    /// `open` sees, and gives the former with the bounds of their sessions, as pieces that close when
+    /// these do; none where windows are not sessions.
     ///
     /// # Errors
     /// When the aggregate cannot be built, which is a defect.
-    pub fn carry_plan(
+    pub fn sessions_plan(
         &self,
-        input: StateInput,
+        closing: StateInput,
+        open: StateInput,
         partitions: usize,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let (Some(layout), StateView::Closing { through_us, .. }) =
-            (self.session_layout(), input.view)
-        else {
-            return Ok(None);
-        };
-        let open = StateInput { view: StateView::Open { through_us }, ..input.clone() };
-        let inputs = [input, open].map(|input| -> Result<Arc<dyn ExecutionPlan>> {
-            Ok(Arc::new(CoalescePartitionsExec::new(self.scan(input, partitions)?)))
-        });
-        let inputs = inputs.into_iter().collect::<Result<Vec<_>>>()?;
-        let mode = SessionMode::Carry { through_us };
+        let Some(layout) = self.session_layout() else { return Ok(None) };
         let schema = self.template.state_schema()?;
-        let carried = SessionExec::try_new(mode, layout, inputs, schema)?;
-        self.template.reduce(Arc::new(carried)).map(Some)
+        let columns = schema.fields().len();
+        let looked_at = (1..=layout.partition).chain([columns - 2, columns - 1]).collect();
+        let closing = StateScan::new(closing, Arc::clone(&schema), partitions);
+        let open = StateScan::new(open, schema, partitions).only(looked_at)?;
+        let inputs = vec![
+            by_key(Arc::new(closing), 1..layout.partition + 1)?,
+            by_key(Arc::new(open), 0..layout.partition)?,
+        ];
+        self.template.reduce(Arc::new(SessionExec::try_new(layout, inputs)?)).map(Some)
     }
 
     /// The plan from state to final rows.
     fn last_plan(&self, input: StateInput, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
-        let (Some(layout), StateView::Closing { through_us, .. }) =
-            (self.session_layout(), input.view)
-        else {
-            return self.template.last(self.scan(input, partitions)?);
-        };
-        let open = StateInput { view: StateView::Open { through_us }, ..input.clone() };
-        let inputs = vec![self.scan(input, partitions)?, self.scan(open, partitions)?];
-        let schema = self.template.session_schema(&layout.grouped)?;
-        let mode = SessionMode::Close { through_us };
-        let grouped = layout.grouped.clone();
-        let closed = SessionExec::try_new(mode, layout, inputs, schema)?;
-        self.template.last_of_sessions(&grouped, Arc::new(closed))
+        let scan = self.scan(input, partitions)?;
+        match &self.sessions {
+            Some(keys) => self.template.last_of_sessions(&keys.grouped, scan),
+            None => self.template.last(scan),
+        }
     }
 
     fn scan(&self, input: StateInput, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
@@ -212,12 +201,7 @@ impl Stage {
         let (Windows::Session(shape), Some(keys)) = (self.windows, &self.sessions) else {
             return None;
         };
-        Some(SessionLayout {
-            gap_us: shape.gap_us(),
-            keys: self.template.keys(),
-            partition: keys.partition,
-            grouped: keys.grouped.clone(),
-        })
+        Some(SessionLayout { gap_us: shape.gap_us(), partition: keys.partition })
     }
 
     /// The schema of the state.
@@ -227,6 +211,17 @@ impl Stage {
     pub fn state_schema(&self) -> Result<datafusion::arrow::datatypes::SchemaRef> {
         self.template.state_schema()
     }
+}
+
+/// The rows of `plan` with all rows of a key in one partition, `key` being where its columns are.
+fn by_key(plan: Arc<dyn ExecutionPlan>, key: Range<usize>) -> Result<Arc<dyn ExecutionPlan>> {
+    if key.is_empty() {
+        return Ok(Arc::new(CoalescePartitionsExec::new(plan)));
+    }
+    let schema = plan.schema();
+    let columns = key.map(|at| Arc::new(Column::new(schema.field(at).name(), at)) as _).collect();
+    let partitions = plan.output_partitioning().partition_count();
+    Ok(Arc::new(RepartitionExec::try_new(plan, Partitioning::Hash(columns, partitions))?))
 }
 
 /// `plan` with the number of its revision as last column.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{IntervalMonthDayNano, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{IntervalMonthDayNano, SchemaRef};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -107,18 +107,26 @@ impl Template {
         Ok(Arc::new(self.exec(AggregateMode::FinalPartitioned, groups, input)?))
     }
 
-    /// The rows of closed sessions, by session and the keys at `grouped`, to final values. The
-    /// input is that of [`Template::session_schema`], partitioned by session and keys.
+    /// Partial states of closed sessions, each with its session's bounds, to final values by session
+    /// and the keys at `grouped`.
     pub(crate) fn last_of_sessions(
         &self,
         grouped: &[usize],
         input: Arc<dyn ExecutionPlan>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = input.schema();
-        let keys = schema.fields().iter().take(2 + grouped.len()).enumerate();
-        let keys = keys.map(|(at, field)| {
-            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), at));
-            (column, field.name().clone())
+        let states = self.groups.num_group_exprs()..schema.fields().len() - SESSION_AGGREGATES;
+        let column = |at: usize, name: &str| {
+            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(schema.field(at).name(), at));
+            (column, name.to_owned())
+        };
+        let bounds = [column(states.end, PANE), column(0, SESSION_END)];
+        let kept =
+            grouped.iter().copied().chain(states).map(|at| column(at, schema.field(at).name()));
+        let columns: Vec<_> = bounds.into_iter().chain(kept).collect();
+        let keys = columns.iter().take(2 + grouped.len()).enumerate().map(|(at, (_, name))| {
+            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(name, at));
+            (column, name.clone())
         });
         let groups = PhysicalGroupBy::new_single(keys.collect());
         let own = self.aggregates.len() - SESSION_AGGREGATES;
@@ -127,32 +135,15 @@ impl Template {
             groups,
             self.aggregates[..own].to_vec(),
             self.filters[..own].to_vec(),
-            input,
+            Arc::new(ProjectionExec::try_new(columns, input)?),
             Arc::clone(&self.input_schema),
         )?))
     }
 
-    /// The columns of closed sessions: start, end, the keys at `grouped`, and the states of all
-    /// aggregates but the two that bound a session.
-    pub(crate) fn session_schema(&self, grouped: &[usize]) -> Result<SchemaRef> {
-        let state = self.state_schema()?;
-        let keys = self.groups.num_group_exprs();
-        let states = state.fields().len() - SESSION_AGGREGATES;
-        let start = state.field(0).clone();
-        let end = start.clone().with_name(SESSION_END);
-        let kept = grouped.iter().copied().chain(keys..states).map(|at| state.field(at).clone());
-        Ok(Arc::new(Schema::new([start, end].into_iter().chain(kept).collect::<Vec<_>>())))
-    }
-
     /// The schema of the final values of sessions.
     pub(crate) fn final_session_schema(&self, grouped: &[usize]) -> Result<SchemaRef> {
-        let input = Arc::new(EmptyExec::new(self.session_schema(grouped)?));
+        let input = Arc::new(EmptyExec::new(self.state_schema()?));
         Ok(self.last_of_sessions(grouped, input)?.schema())
-    }
-
-    /// The number of keys, the pane among them.
-    pub(crate) fn keys(&self) -> usize {
-        self.groups.num_group_exprs()
     }
 
     /// The schema of the partial states.

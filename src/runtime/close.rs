@@ -80,6 +80,7 @@ impl<'a> Group<'a> {
     ) -> Result<Vec<SinkFile>> {
         let mut files = self.revise(stages, context, revisions).await?;
         let mut mergers = self.start_stacks(stages, context).await?;
+        self.join_sessions(stages, context).await?;
         let works = self.stages.iter().filter_map(|stage| stages.get(&stage.id));
         let after_us = works.clone().map(|work| work.after_us.unwrap_or(i64::MIN)).min();
         let through_us = works.filter_map(|work| work.through_us).max();
@@ -90,6 +91,11 @@ impl<'a> Group<'a> {
         for (id, mut merger) in mergers {
             if let Some(work) = stages.get_mut(&id) {
                 work.finish_stack(&mut merger).await?;
+            }
+        }
+        for stage in &self.stages {
+            if let Some(work) = stages.get_mut(&stage.id) {
+                work.finish_sessions()?;
             }
         }
         Ok(files)
@@ -149,6 +155,35 @@ impl<'a> Group<'a> {
             }
         }
         Ok(mergers)
+    }
+
+    /// Puts the sessions together of which a piece closes.
+    async fn join_sessions(
+        &self,
+        stages: &mut BTreeMap<String, StageWork>,
+        context: &IngestContext,
+    ) -> Result<()> {
+        for stage in &self.stages {
+            let Some(work) = stages.get_mut(&stage.id) else { continue };
+            let through_us = work.through_us.unwrap_or(i64::MIN);
+            let Some(pieces) = work.pieces_to_join(&context.state, through_us) else { continue };
+            let session = context.session(self.job);
+            let joined = match &context.crew {
+                Some(crew) => {
+                    let plan = sessions_plan(stage, pieces, &session)?;
+                    let target = run_target(stage, context)?;
+                    let target = RunTarget { label: "sessions".to_owned(), ..target };
+                    let runs = crew.write_run(&session, plan, target).await?;
+                    runs.into_iter().map(Piece::of_new_run).collect()
+                }
+                None => {
+                    let rows = joined_sessions(stage, pieces, &session).await?;
+                    Piece::of_rows(rows).into_iter().collect()
+                }
+            };
+            work.set_sessions(joined);
+        }
+        Ok(())
     }
 
     async fn close_round(
@@ -403,32 +438,25 @@ async fn keep_stack(
     Ok(written)
 }
 
-/// Takes the closing pieces of sessions that go on over into what is open.
-async fn carry(
-    job: &CompiledJob,
+/// The pieces of sessions that close, with the bounds of their sessions, put together here.
+pub(super) async fn joined_sessions(
     stage: &Stage,
-    work: &mut StageWork,
-    context: &IngestContext,
-) -> Result<()> {
-    let Some(view) = work.closing() else { return Ok(()) };
-    let session = context.session(job);
+    pieces: (StateInput, StateInput),
+    session: &SessionState,
+) -> Result<Vec<RecordBatch>> {
+    let plan = sessions_plan(stage, pieces, session)?;
+    let rows = execute_stream(plan, session.task_ctx()).map_err(from_datafusion)?;
+    rows.try_collect().await.map_err(from_datafusion)
+}
+
+fn sessions_plan(
+    stage: &Stage,
+    (closing, open): (StateInput, StateInput),
+    session: &SessionState,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let partitions = session.config().target_partitions();
-    let input = work.input(&context.state, view);
-    let Some(plan) = stage.carry_plan(input, partitions).map_err(from_datafusion)? else {
-        return Ok(());
-    };
-    match &context.crew {
-        Some(crew) => {
-            let target = RunTarget { label: "carried".to_owned(), ..run_target(stage, context)? };
-            work.add_runs(crew.write_run(&session, plan, target).await?);
-        }
-        None => {
-            let rows = execute_stream(plan, session.task_ctx()).map_err(from_datafusion)?;
-            let rows: Vec<RecordBatch> = rows.try_collect().await.map_err(from_datafusion)?;
-            work.add_rows(rows);
-        }
-    }
-    Ok(())
+    let plan = stage.sessions_plan(closing, open, partitions).map_err(from_datafusion)?;
+    plan.ok_or_else(|| Error::bug(format!("the stage {} has no sessions", stage.id)))
 }
 
 /// Writes what stays open of a stage, merged to one row a key.
@@ -441,7 +469,6 @@ async fn keep_open(
     let Some(stage) = job.plan.stages.get(&work.id) else {
         return Err(Error::bug(format!("there is no stage {}", work.id)));
     };
-    carry(job, stage, work, context).await?;
     let pieces: Vec<Piece> = work.settle(runs_max);
     if pieces.is_empty() {
         return Ok(None);

@@ -55,7 +55,7 @@ pub trait Crew: Debug + Send + Sync {
         pass: PassPlan,
     ) -> Result<SourceReceipt>;
 
-    /// Runs `plan` as a whole in one task and writes what it gives as a run.
+    /// Runs `plan` in tasks that share the state it reads, and writes what each gives as a run.
     async fn write_run(
         &self,
         session: &SessionState,

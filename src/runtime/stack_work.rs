@@ -79,6 +79,12 @@ impl StackWork {
         Ok(self.pulled.back().map(|window| self.shape.end_of(window.mark_us)))
     }
 
+    /// Whether any of the windows that were put together ends at or before `through_us`.
+    pub(super) fn has_windows_through(&self, through_us: i64) -> bool {
+        let first = self.pulled.front();
+        first.is_some_and(|window| self.shape.end_of(window.mark_us) <= through_us)
+    }
+
     /// What a plan reads of the windows that end at or before `through_us`, and were put together.
     pub(super) fn parts_through(&self, through_us: i64) -> Vec<StatePart> {
         let closing =

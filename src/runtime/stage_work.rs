@@ -16,7 +16,8 @@ use crate::operator::StateInput;
 use crate::plan::{Input, Stage};
 use crate::state::stacks::{self, Role, Watermarks};
 use crate::state::{
-    PartSlice, StatePart, StateShape, StateView, read_run, session_time_min, start_range, starts_of,
+    PartSlice, RunSize, StatePart, StateShape, StateView, Tiers, read_run, session_time_min,
+    start_range, starts_of,
 };
 
 /// A stage between its ingest and its commit.
@@ -37,6 +38,8 @@ pub(super) struct StageWork {
     pub(super) pieces: Vec<Piece>,
     /// For windows that are put together from merges of panes: those that close.
     pub(super) stack: Option<StackWork>,
+    /// For sessions: the pieces that closed, with the bounds of their sessions, which may go on.
+    sessions: Vec<Piece>,
     pub(super) change: StageChange,
     /// Holds the memory of this epoch's pieces reserved.
     reserved: Vec<MemoryReservation>,
@@ -93,6 +96,7 @@ impl StageWork {
             round_us: None,
             pieces,
             stack: None,
+            sessions: Vec::new(),
             change: StageChange { watermark_us: after_us, ..StageChange::default() },
             reserved: Vec::new(),
         };
@@ -112,19 +116,12 @@ impl StageWork {
 
     /// Takes in state that is in memory only.
     pub(super) fn add_rows(&mut self, batches: Vec<RecordBatch>) {
-        if let Some((first_us, last_us)) = start_range(&batches) {
-            let part = StatePart::Memory(Arc::new(batches));
-            let (origin, role) = (PieceOrigin::Memory, Role::Panes);
-            self.pieces.push(Piece { part, first_us, last_us, origin, role });
-        }
+        self.pieces.extend(Piece::of_rows(batches));
     }
 
     /// Takes in state that this epoch has written.
     pub(super) fn add_runs(&mut self, runs: Vec<Run>) {
-        let pieces = runs
-            .into_iter()
-            .map(|run| piece_of_run(StatePart::File(run.clone()), PieceOrigin::NewRun(run)));
-        self.pieces.extend(pieces);
+        self.pieces.extend(runs.into_iter().map(Piece::of_new_run));
     }
 
     /// The end of the last window that is open.
@@ -153,27 +150,22 @@ impl StageWork {
         };
         let view = StateView::Closing { after_us, through_us };
         let closes = match (&self.stack, self.state) {
-            (Some(stack), _) => !stack.parts_through(through_us).is_empty(),
+            (Some(stack), _) => stack.has_windows_through(through_us),
             (None, StateShape::Stacks(_)) => false,
-            (None, _) => self.sees(&view),
+            (None, StateShape::Sessions(_)) => self.sees(&self.sessions, &view),
+            (None, _) => self.sees(&self.pieces, &view),
         };
         closes.then_some(view)
     }
 
     /// Narrows what closes to the windows that end in `(after, through]`, or says that all do.
-    /// Sessions close in the last round, together: pieces of one may close in several.
     pub(super) fn set_round(&mut self, round_us: Option<(i64, i64)>) {
-        self.round_us = match (self.state, round_us) {
-            (StateShape::Sessions(_), Some((_, to_us))) => {
-                let is_last = self.through_us.is_none_or(|through_us| to_us >= through_us);
-                (!is_last).then_some((i64::MIN, i64::MIN))
-            }
-            (_, round_us) => round_us,
-        };
+        self.round_us = round_us;
     }
 
-    /// What a plan with `view` reads. Of sessions that close it looks at the open ones, too.
+    /// What a plan with `view` reads.
     pub(super) fn input(&self, storage: &Storage, view: StateView) -> StateInput {
+        let (storage, state) = (storage.clone(), self.state);
         if let StateShape::Stacks(_) = self.state {
             let parts = match (&self.stack, view) {
                 (Some(stack), StateView::Closing { through_us, .. }) => {
@@ -181,23 +173,51 @@ impl StageWork {
                 }
                 _ => vec![],
             };
-            let (storage, view) = (storage.clone(), StateView::ALL);
-            return StateInput { storage, parts, state: self.state, view };
+            return StateInput { storage, parts, state, view: StateView::ALL };
         }
-        let beside = match (self.state, view) {
-            (StateShape::Sessions(_), StateView::Closing { through_us, .. })
-                if self.sees(&view) =>
-            {
-                Some(StateView::Open { through_us })
+        let pieces = match (self.state, view) {
+            (StateShape::Sessions(_), StateView::Closing { .. }) => &self.sessions,
+            _ => &self.pieces,
+        };
+        StateInput { storage, parts: self.parts_seen(pieces, &view), state, view }
+    }
+
+    /// For sessions, the pieces that close at `through_us` and those that stay, of which their
+    /// sessions may be as well; none where no piece closes.
+    pub(super) fn pieces_to_join(
+        &self,
+        storage: &Storage,
+        through_us: i64,
+    ) -> Option<(StateInput, StateInput)> {
+        let StateShape::Sessions(_) = self.state else { return None };
+        let after_us = self.after_us.unwrap_or(i64::MIN);
+        let of = |view| {
+            let parts = self.parts_seen(&self.pieces, &view);
+            StateInput { storage: storage.clone(), parts, state: self.state, view }
+        };
+        let closing = of(StateView::Closing { after_us, through_us });
+        (!closing.parts.is_empty()).then(|| (closing, of(StateView::Open { through_us })))
+    }
+
+    /// Takes in the pieces that close with the bounds of their sessions.
+    pub(super) fn set_sessions(&mut self, pieces: Vec<Piece>) {
+        self.sessions = pieces;
+    }
+
+    /// Leaves what closed of sessions, once all close plans have read it: what goes on is open.
+    pub(super) fn finish_sessions(&mut self) -> Result<()> {
+        let open = self.open_view();
+        for piece in std::mem::take(&mut self.sessions) {
+            match &piece.part {
+                StatePart::Memory(batches) => {
+                    let rows = batches.iter().map(|rows| open.apply(&self.state, rows.clone()));
+                    let rows = rows.collect::<datafusion::common::Result<Vec<_>>>();
+                    self.add_rows(rows.map_err(from_datafusion)?);
+                }
+                _ => self.pieces.push(piece),
             }
-            _ => None,
-        };
-        let is_seen = |piece: &&Piece| {
-            let sees = |view: &StateView| view.may_see(&self.state, piece.first_us, piece.last_us);
-            sees(&view) || beside.as_ref().is_some_and(sees)
-        };
-        let parts = self.pieces.iter().filter(is_seen).flat_map(|piece| split(&piece.part));
-        StateInput { storage: storage.clone(), parts: parts.collect(), state: self.state, view }
+        }
+        Ok(())
     }
 
     /// Begins to put windows together from merges of panes, where that is how they are kept and
@@ -225,15 +245,11 @@ impl StageWork {
         Ok(())
     }
 
-    /// The time of the first row of any session that is open, or may be: a piece that closes may
-    /// be of a session that goes on in a piece that stays, which is known only when they are read.
+    /// The time of the first row of any session that is open.
     pub(super) fn first_open_us(&self) -> Option<i64> {
         let open = self.open_view();
-        let stays = |piece: &Piece| open.may_see(&self.state, piece.first_us, piece.last_us);
-        match self.pieces.iter().any(stays) {
-            true => self.pieces.iter().filter_map(Piece::time_min_us).min(),
-            false => None,
-        }
+        let stays = |piece: &&Piece| open.may_see(&self.state, piece.first_us, piece.last_us);
+        self.pieces.iter().filter(stays).filter_map(Piece::time_min_us).min()
     }
 
     /// The view of what stays: open windows, and closed ones that may still change.
@@ -267,7 +283,8 @@ impl StageWork {
                 (_, StatePart::File(run)) => {
                     let all = StateView::Open { through_us: i64::MIN };
                     let schema = Arc::clone(&schema);
-                    let rows = read_run(storage.clone(), run.clone(), schema, self.state, all);
+                    let seen = (self.state, all);
+                    let rows = read_run(storage.clone(), run.clone(), schema, None, seen);
                     Arc::new(rows.try_collect().await.map_err(from_datafusion)?)
                 }
             };
@@ -280,7 +297,7 @@ impl StageWork {
     }
 
     /// Settles which pieces stay as they are and gives those that are to be written as one new
-    /// run: what is only in memory and, when there would be too many runs, the smallest of them.
+    /// run: what is only in memory and, when there would be too many runs, those of a tier.
     pub(super) fn settle(&mut self, runs_max: usize) -> Vec<Piece> {
         let open = self.open_view();
         let (open_pieces, closed): (Vec<Piece>, Vec<Piece>) = std::mem::take(&mut self.pieces)
@@ -312,26 +329,32 @@ impl StageWork {
     }
 
     fn settle_runs(&mut self, pieces: Vec<Piece>, runs_max: usize) -> Vec<Piece> {
-        let (mut fresh, mut runs): (Vec<Piece>, Vec<Piece>) =
+        let (mut fresh, runs): (Vec<Piece>, Vec<Piece>) =
             pieces.into_iter().partition(Piece::is_unwritten);
-        if runs.len() + usize::from(!fresh.is_empty()) > runs_max {
-            runs.sort_by_key(|piece| std::cmp::Reverse(piece.bytes()));
-            let merged = runs.split_off(runs_max / 2);
-            for piece in &merged {
-                self.remove_if_old(piece);
-            }
-            fresh.extend(merged);
-        }
-        for piece in runs {
-            if let PieceOrigin::NewRun(run) = piece.origin {
+        // Windows end; a session may go on for ever.
+        let leaves_whole = !matches!(self.state, StateShape::Sessions(_));
+        let tiers = Tiers { runs_max, leaves_whole };
+        let sizes: Vec<RunSize> = runs.iter().map(Piece::size).collect();
+        let fresh_rows = fresh.iter().map(|piece| piece.size().rows).sum();
+        let chosen = tiers.chosen(&sizes, fresh_rows);
+        for (place, piece) in runs.into_iter().enumerate() {
+            if chosen.contains(&place) {
+                self.remove_if_old(&piece);
+                fresh.push(piece);
+            } else if let PieceOrigin::NewRun(run) = piece.origin {
                 self.change.runs_added.push(run);
             }
         }
         fresh
     }
 
-    fn sees(&self, view: &StateView) -> bool {
-        self.pieces.iter().any(|piece| view.may_see(&self.state, piece.first_us, piece.last_us))
+    fn sees(&self, pieces: &[Piece], view: &StateView) -> bool {
+        pieces.iter().any(|piece| view.may_see(&self.state, piece.first_us, piece.last_us))
+    }
+
+    fn parts_seen(&self, pieces: &[Piece], view: &StateView) -> Vec<StatePart> {
+        let is_seen = |piece: &&Piece| view.may_see(&self.state, piece.first_us, piece.last_us);
+        pieces.iter().filter(is_seen).flat_map(|piece| split(&piece.part)).collect()
     }
 
     /// Says that a piece of an earlier epoch is no longer of the state.
@@ -343,6 +366,18 @@ impl StageWork {
 }
 
 impl Piece {
+    /// State that is in memory only, if it has any rows.
+    pub(super) fn of_rows(batches: Vec<RecordBatch>) -> Option<Self> {
+        let (first_us, last_us) = start_range(&batches)?;
+        let part = StatePart::Memory(Arc::new(batches));
+        Some(Self { part, first_us, last_us, origin: PieceOrigin::Memory, role: Role::Panes })
+    }
+
+    /// State that this epoch has written.
+    pub(super) fn of_new_run(run: Run) -> Self {
+        piece_of_run(StatePart::File(run.clone()), PieceOrigin::NewRun(run))
+    }
+
     /// The time of the first row in a piece of sessions.
     fn time_min_us(&self) -> Option<i64> {
         match (&self.origin, &self.part) {
@@ -382,10 +417,17 @@ impl Piece {
         StatePart::Slice(Box::new(PartSlice { of, first_us, last_us, key_us: None }))
     }
 
-    fn bytes(&self) -> u64 {
-        match &self.origin {
-            PieceOrigin::Memory => 0,
-            PieceOrigin::NewRun(run) | PieceOrigin::OldRun(run) => run.bytes,
+    fn size(&self) -> RunSize {
+        match (&self.origin, &self.part) {
+            (PieceOrigin::NewRun(run) | PieceOrigin::OldRun(run), _)
+            | (PieceOrigin::Memory, StatePart::File(run)) => {
+                RunSize { rows: run.rows, bytes: run.bytes }
+            }
+            (PieceOrigin::Memory, StatePart::Memory(batches)) => {
+                let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+                RunSize { rows, bytes: 0 }
+            }
+            (PieceOrigin::Memory, StatePart::Slice(_)) => RunSize { rows: 0, bytes: 0 },
         }
     }
 }

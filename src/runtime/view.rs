@@ -10,6 +10,7 @@ use tidegauge_commitlog::{
     CommitRecord, Epoch, JobState, Manifest, SourceState, StageState, Storage,
 };
 
+use super::close::joined_sessions;
 use super::compile::CompiledJob;
 use super::stack_work::{Merger, StackWork};
 use super::stage_work::StageWork;
@@ -17,7 +18,7 @@ use crate::error::{Error, Result, from_datafusion};
 use crate::operator::StateInput;
 use crate::plan::{Query, Stage};
 use crate::state::stacks::Watermarks;
-use crate::state::{RunCache, StateShape, StateView};
+use crate::state::{RunCache, StatePart, StateShape, StateView};
 
 /// A job after one epoch, all of whose files are published.
 #[derive(Debug, Clone, Default)]
@@ -98,13 +99,12 @@ impl CompiledJob {
             };
             let cached = |path: &str| view.cached.get(path).map(Arc::clone);
             let work = StageWork::new(stage, view.stages.get(id), Default::default(), &cached);
-            if let Some(input) = self.live_stack(stage, &work, &storage, view).await? {
-                inputs.insert(id.clone(), input);
-                continue;
-            }
-            let after_us = work.after_us.unwrap_or(i64::MIN);
-            let open = StateView::Closing { after_us, through_us: i64::MAX };
-            inputs.insert(id.clone(), work.input(&storage, open));
+            let input = match work.state {
+                StateShape::Stacks(_) => self.live_stack(stage, &work, &storage, view).await?,
+                StateShape::Sessions(_) => self.live_sessions(stage, &work, &storage, view).await?,
+                _ => work.input(&storage, open_in(&work)),
+            };
+            inputs.insert(id.clone(), input);
         }
         let session = self.session_at(view.clock_ms);
         self.plan.close_plan(&session, query, inputs, 0).await.map_err(from_datafusion)
@@ -117,8 +117,10 @@ impl CompiledJob {
         work: &StageWork,
         storage: &Storage,
         view: &JobView,
-    ) -> Result<Option<StateInput>> {
-        let StateShape::Stacks(shape) = work.state else { return Ok(None) };
+    ) -> Result<StateInput> {
+        let StateShape::Stacks(shape) = work.state else {
+            return Ok(work.input(storage, open_in(work)));
+        };
         let session = self.session_at(view.clock_ms);
         let mut merger = Merger::here(stage, session, storage.clone());
         let through_us = work.last_open_end_us().or(work.after_us);
@@ -127,6 +129,32 @@ impl CompiledJob {
         let stack = StackWork::start(shape, watermarks, pieces, &mut merger).await?;
         let parts = stack.all_parts(&mut merger).await?;
         let (storage, view) = (storage.clone(), StateView::ALL);
-        Ok(Some(StateInput { storage, parts, state: work.state, view }))
+        Ok(StateInput { storage, parts, state: work.state, view })
     }
+
+    /// The open sessions, put together from their pieces.
+    async fn live_sessions(
+        &self,
+        stage: &Stage,
+        work: &StageWork,
+        storage: &Storage,
+        view: &JobView,
+    ) -> Result<StateInput> {
+        let session = self.session_at(view.clock_ms);
+        let parts = match work.pieces_to_join(storage, i64::MAX) {
+            Some(pieces) => {
+                let rows = joined_sessions(stage, pieces, &session).await?;
+                vec![StatePart::Memory(Arc::new(rows))]
+            }
+            None => vec![],
+        };
+        let (storage, view) = (storage.clone(), open_in(work));
+        Ok(StateInput { storage, parts, state: work.state, view })
+    }
+}
+
+/// The view of all windows that have not closed, as if they closed now.
+fn open_in(work: &StageWork) -> StateView {
+    let after_us = work.after_us.unwrap_or(i64::MIN);
+    StateView::Closing { after_us, through_us: i64::MAX }
 }

@@ -6,6 +6,7 @@ mod run_cache;
 mod run_file;
 pub mod stacks;
 mod state_view;
+mod tiers;
 
 pub use part::{PartSlice, StatePart};
 pub use run_cache::RunCache;
@@ -13,3 +14,4 @@ pub use run_file::{
     SESSION_FIRST, SESSION_LAST, read_run, session_time_min, start_range, write_run,
 };
 pub use state_view::{StateShape, StateView, starts_of};
+pub use tiers::{RunSize, Tiers};

@@ -1,6 +1,7 @@
 //! A run: an immutable Parquet file of partial aggregates, sorted by the start of the pane, so
 //! that a close reads the row groups of its own windows and no others.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,9 +10,9 @@ use datafusion::arrow::compute::{concat_batches, min, sort_to_indices, take_reco
 use datafusion::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use datafusion::common::DataFusionError;
 use datafusion::error::Result as PlanResult;
-use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_reader::ArrowReaderOptions;
 use datafusion::parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use datafusion::parquet::arrow::{ArrowWriter, ProjectionMask};
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::metadata::RowGroupMetaData;
 use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -87,13 +88,14 @@ fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> PlanResult<(Bytes, u64
     Ok((writer.into_inner()?.into(), rows.num_rows() as u64))
 }
 
-/// The rows of a run that `view` sees; `schema` is the state's, never one that was inferred.
+/// The rows of a run that `view` sees; `schema` is the state's, never one that was inferred, and
+/// `columns` are the positions of those that are wanted, if not all are.
 pub fn read_run(
     storage: Storage,
     run: Run,
     schema: SchemaRef,
-    state: StateShape,
-    view: StateView,
+    columns: Option<Vec<usize>>,
+    (state, view): (StateShape, StateView),
 ) -> BoxStream<'static, PlanResult<RecordBatch>> {
     let opened = async move {
         let file = InputFile {
@@ -119,10 +121,25 @@ pub fn read_run(
             })
             .map(|(at, _)| at)
             .collect();
-        let rows = builder.with_row_groups(groups).build()?;
+        // The first column says what is seen.
+        let read =
+            columns.as_ref().map(|wanted| BTreeSet::from_iter([0].iter().chain(wanted).copied()));
+        let mask = match &read {
+            Some(read) => ProjectionMask::roots(builder.parquet_schema(), read.iter().copied()),
+            None => ProjectionMask::all(),
+        };
+        let places = columns.zip(read).map(|(wanted, read)| {
+            let place = |column: &usize| read.iter().position(|one| one == column);
+            wanted.iter().filter_map(place).collect::<Vec<usize>>()
+        });
+        let rows = builder.with_row_groups(groups).with_projection(mask).build()?;
+        let seen = move |batch| match &places {
+            Some(places) => Ok(view.apply(&state, batch)?.project(places)?),
+            None => view.apply(&state, batch),
+        };
         Ok::<_, DataFusionError>(
             rows.map_err(DataFusionError::from)
-                .and_then(move |batch| futures::future::ready(view.apply(&state, batch))),
+                .and_then(move |batch| futures::future::ready(seen(batch))),
         )
     };
     futures::stream::once(opened).try_flatten().boxed()

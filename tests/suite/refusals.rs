@@ -29,7 +29,8 @@ fn cases(text: &str) -> Vec<Case> {
     blocks.map(case).collect()
 }
 
-/// A job over two sources; only a case that writes them has the sinks beside `out`.
+/// A job over two sources; only a case that names them has the sinks beside `out`, and the source
+/// whose late rows change windows that have closed.
 fn job(sql: &str) -> Result<JobSpec, BadJob> {
     let more = ["other: {location: other/}", "parted: {location: parted/, partition_by: [src]}"];
     let used = more.iter().filter(|sink| {
@@ -38,16 +39,20 @@ fn job(sql: &str) -> Result<JobSpec, BadJob> {
     });
     let sinks: Vec<&str> = std::iter::once(SINK).chain(used.copied()).collect();
     let sql: String = sql.lines().map(|line| format!("  {line}\n")).collect();
-    let source = |name: &str, columns: &str| {
+    let source = |name: &str, columns: &str, time: &str| {
         format!(
             "  {name}:\n    location: in/{name}/\n    format: json\n    schema: {{ts: TIMESTAMP, \
-             src: VARCHAR, {columns}}}\n    event_time: {{column: ts, delay: 10s}}\n"
+             src: VARCHAR, {columns}}}\n    event_time: {{column: ts, delay: 10s{time}}}\n"
         )
     };
+    let tardy = match sql.contains("tardy") {
+        true => source("tardy", "bytes: BIGINT", ", allowed_lateness: 5m"),
+        false => String::new(),
+    };
     let yaml = format!(
-        "name: refused\nsources:\n{}{}sinks:\n  {}\nstate: {{location: state/}}\nsql: |\n{sql}",
-        source("flows", "dst: VARCHAR, bytes: BIGINT, seen: TIMESTAMP"),
-        source("dns", "name: VARCHAR"),
+        "name: refused\nsources:\n{}{}{tardy}sinks:\n  {}\nstate: {{location: state/}}\nsql: |\n{sql}",
+        source("flows", "dst: VARCHAR, bytes: BIGINT, seen: TIMESTAMP", ""),
+        source("dns", "name: VARCHAR", ""),
         sinks.join("\n  "),
     );
     JobSpec::parse(&yaml, Path::new("job.yaml"), &|_| None)
