@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::context::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator};
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
@@ -261,6 +262,8 @@ impl<'a> Planner<'a> {
         let logic = plan.display_indent().to_string();
         let prepared = Prepared::new(self.state, plan)?;
         self.check_same_schema(&sink.name, &schema)?;
+        let own_stages: Vec<String> = cut.stages.iter().map(|stage| stage.id.clone()).collect();
+        let own_feeds: Vec<String> = cut.feeds.iter().map(|feed| feed.id.clone()).collect();
         for feed in cut.feeds {
             self.plan.feeds.entry(feed.id.clone()).or_insert(feed);
         }
@@ -272,7 +275,7 @@ impl<'a> Planner<'a> {
             self.plan.ingest.entry(stage.id.clone()).or_insert(ingest);
             self.plan.stages.entry(stage.id.clone()).or_insert(stage);
         }
-        self.plan.queries.push(Query {
+        let query = Query {
             sink: sink.name.clone(),
             line: statement.line,
             sources: sources.into_iter().collect(),
@@ -282,7 +285,9 @@ impl<'a> Planner<'a> {
             schema,
             logic,
             prepared,
-        });
+        };
+        self.plan.try_plans(self.state, &query, (&own_stages, &own_feeds)).await?;
+        self.plan.queries.push(query);
         Ok(())
     }
 
@@ -322,7 +327,8 @@ impl<'a> Planner<'a> {
             rules.push(Arc::new(ScalarSubqueryToJoin::new()));
         }
         rules.push(Arc::new(EliminateCrossJoin::new()));
-        Optimizer::with_rules(rules).optimize(plan, self.state, |_, _| {})
+        let plan = Optimizer::with_rules(rules).optimize(plan, self.state, |_, _| {})?;
+        plan.transform_up(|plan| without_null_awareness(plan)).data()
     }
 
     fn check_same_schema(&self, sink: &str, schema: &SchemaRef) -> Result<()> {
@@ -362,6 +368,24 @@ impl<'a> Planner<'a> {
         }
         self.plan.order = ordered(&self.plan);
         if self.problems.is_empty() { Ok(self.plan) } else { Err(self.problems) }
+    }
+}
+
+/// A correlated NOT IN, which DataFusion plans for one pair of columns only, as the anti join that it
+/// means: no row of the same window is equal, or might be for all that is known of NULL.
+fn without_null_awareness(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Join(mut join) = plan else { return Ok(Transformed::no(plan)) };
+    // The rule that made the join put the comparison of IN before what is correlated.
+    match join.filter {
+        Some(Expr::BinaryExpr(both)) if join.null_aware && both.op == Operator::And => {
+            join.filter = Some(both.left.is_not_false().and(*both.right));
+            join.null_aware = false;
+            Ok(Transformed::yes(LogicalPlan::Join(join)))
+        }
+        filter => {
+            join.filter = filter;
+            Ok(Transformed::no(LogicalPlan::Join(join)))
+        }
     }
 }
 

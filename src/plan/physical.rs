@@ -16,7 +16,9 @@ use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::expressions::{Column, lit};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
@@ -124,14 +126,43 @@ impl JobPlan {
         prepared: &Prepared,
         inputs: HashMap<String, StateInput>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let partitions = state.config().target_partitions();
         let mut stages = HashMap::new();
         for (id, input) in inputs {
-            match self.stages.get(&id) {
-                Some(stage) => stages.insert(id, (stage.clone(), input)),
-                None => return internal_err!("the job has no stage {id}"),
+            let Some(stage) = self.stages.get(&id) else {
+                return internal_err!("the job has no stage {id}");
             };
+            let scan = stage.scan(input, partitions)?;
+            stages.insert(id, (stage.clone(), scan));
         }
         physical(state, stages, &prepared.at(state)?).await
+    }
+
+    /// Plans `query` as an epoch would, with the stages and feeds named here, so that what DataFusion
+    /// cannot plan, or begin to run, is known before a job runs.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub(super) async fn try_plans(
+        &self,
+        state: &SessionState,
+        query: &Query,
+        (stages, feeds): (&[String], &[String]),
+    ) -> Result<()> {
+        for prepared in stages.iter().filter_map(|id| self.ingest.get(id)) {
+            try_aggregates(&physical(state, HashMap::new(), &prepared.at(state)?).await?)?;
+        }
+        let mut without_state = HashMap::new();
+        for (id, stage) in &self.stages {
+            let scan: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(stage.state_schema()?));
+            without_state.insert(id.clone(), (stage.clone(), scan));
+        }
+        let feeds = feeds.iter().filter_map(|id| self.feeds.get(id)).map(|feed| &feed.prepared);
+        for prepared in feeds.chain([&query.prepared]) {
+            let plan = physical(state, without_state.clone(), &prepared.at(state)?).await?;
+            try_aggregates(&plan)?;
+        }
+        Ok(())
     }
 }
 
@@ -184,12 +215,11 @@ impl Stage {
         self.template.reduce(Arc::new(SessionExec::try_new(layout, inputs)?)).map(Some)
     }
 
-    /// The plan from state to final rows.
-    fn last_plan(&self, input: StateInput, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
-        let scan = self.scan(input, partitions)?;
+    /// The plan from `state` to final rows.
+    fn last_plan(&self, state: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         match &self.sessions {
-            Some(keys) => self.template.last_of_sessions(&keys.grouped, scan),
-            None => self.template.last(scan),
+            Some(keys) => self.template.last_of_sessions(&keys.grouped, state),
+            None => self.template.last(state),
         }
     }
 
@@ -211,6 +241,19 @@ impl Stage {
     pub fn state_schema(&self) -> Result<datafusion::arrow::datatypes::SchemaRef> {
         self.template.state_schema()
     }
+}
+
+/// Refuses aggregates that cannot be begun: some look at their arguments only then.
+fn try_aggregates(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+    if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+        for function in aggregate.aggr_expr() {
+            match function.groups_accumulator_supported() {
+                true => drop(function.create_groups_accumulator()?),
+                false => drop(function.create_accumulator()?),
+            }
+        }
+    }
+    plan.children().into_iter().try_for_each(try_aggregates)
 }
 
 /// The rows of `plan` with all rows of a key in one partition, `key` being where its columns are.
@@ -273,7 +316,8 @@ fn chunk_scan(plan: &Arc<dyn ExecutionPlan>) -> Option<&ChunkScan> {
     node.downcast_ref().or_else(|| plan.children().into_iter().find_map(chunk_scan))
 }
 
-type StageInputs = HashMap<String, (Stage, StateInput)>;
+/// By identity, each stage with what reads its state.
+type StageInputs = HashMap<String, (Stage, Arc<dyn ExecutionPlan>)>;
 
 async fn physical(
     state: &SessionState,
@@ -298,7 +342,7 @@ impl ExtensionPlanner for NodePlanner {
         node: &dyn UserDefinedLogicalNode,
         _logical_inputs: &[&LogicalPlan],
         physical_inputs: &[Arc<dyn ExecutionPlan>],
-        session: &dyn Session,
+        _session: &dyn Session,
         _context: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         if let Some(partial) = node.as_any().downcast_ref::<PartialNode>() {
@@ -317,8 +361,7 @@ impl ExtensionPlanner for NodePlanner {
             let Some((stage, input)) = self.stages.get(&stage.stage) else {
                 return internal_err!("the stage {} has no state to read", stage.stage);
             };
-            let partitions = session.config().target_partitions();
-            return stage.last_plan(input.clone(), partitions).map(Some);
+            return stage.last_plan(Arc::clone(input)).map(Some);
         }
         Ok(None)
     }

@@ -4,7 +4,8 @@
 //!
 //! The reference shares nothing with the planner: it joins the rows with windows that are listed
 //! here by counting, and runs plain SQL over that, a view at a time. Where rows come late, it
-//! leaves out those pairs of row and window that were closed when the row came.
+//! leaves out those pairs of row and window that were closed when the row came, and where they may
+//! change for a while after that, of each window the last revision counts.
 //!
 //! ```text
 //!   PROPERTY_CASES=100000     how many are drawn
@@ -28,6 +29,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::compute::max;
+use datafusion::arrow::datatypes::Int32Type;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tidegauge::cluster::Cluster;
@@ -49,6 +53,8 @@ struct Case {
     second: DrawnTable,
     /// Whether some rows of the first come later than the delay.
     lates: bool,
+    /// How long windows may change after they closed.
+    allowed_ms: i64,
     chains: Vec<DrawnChain>,
     partitions: usize,
     files_per_epoch: usize,
@@ -79,18 +85,21 @@ fn drawn_case() -> impl Strategy<Value = Case> {
         1 => proptest::collection::vec(polls, 1..4),
     ];
     let portions = prop_oneof![2 => Just(1_usize), 1 => 2_usize..4];
-    let lates = proptest::bool::weighted(0.25);
-    (raw_table(), raw_table(), chains, state, portions, crashes, lates).prop_map(
-        |(first, second, chains, state, portions, crashes, lates)| {
+    let allowed_ms = prop_oneof![Just(0_i64), Just(1_000), Just(20_000), Just(300_000)];
+    let late = (proptest::bool::weighted(0.25), allowed_ms);
+    (raw_table(), raw_table(), chains, state, portions, crashes, late).prop_map(
+        |(first, second, chains, state, portions, crashes, (lates, allowed_ms))| {
             let (partitions, files_per_epoch, runs_max, cache_max, on_workers) = state;
             let depth = chains.iter().map(DrawnChain::depth).max().unwrap_or(1);
             let lates = lates && !chains.iter().any(DrawnChain::reads_second_source);
+            let may_change = lates && chains.iter().all(DrawnChain::may_be_revised);
             // Every stage multiplies the rows by the windows that hold them.
             let rows_max = [80, 25, 12][depth - 1];
             Case {
                 table: first.arranged(Limits { rows_max, lates, first_id: 0 }),
                 second: second.arranged(Limits { rows_max, lates: false, first_id: 1_000 }),
                 lates,
+                allowed_ms: if may_change { allowed_ms } else { 0 },
                 chains,
                 partitions,
                 files_per_epoch,
@@ -119,7 +128,11 @@ impl fmt::Debug for Case {
             self.portions,
             self.crashes,
             if *on_workers { ", on workers" } else { "" },
-            if self.lates { ", late rows" } else { "" },
+            if self.lates {
+                format!(", late rows, {} ms allowed", self.allowed_ms)
+            } else {
+                String::new()
+            },
         )?;
         write!(f, "{:?}", self.program().0.steps)
     }
@@ -158,10 +171,11 @@ impl Case {
         format!("{};", statements.join(";\n"))
     }
 
-    /// When each row of the first source came, in terms of its watermark; the second has no late rows.
+    /// Up to where windows could not change any more when each row of the first source came; the
+    /// second has no late rows.
     fn watermarks(&self) -> HashMap<i64, i64> {
         match self.sources().len() {
-            1 => self.table.watermarks(self.portions, self.files_per_epoch),
+            1 => self.table.watermarks(self.portions, self.files_per_epoch, self.allowed_ms),
             _ => HashMap::new(),
         }
     }
@@ -183,6 +197,7 @@ fn a_stream_gives_what_the_batch_query_gives() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicU32::new(cases.start);
     let failures: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let revised = AtomicU32::new(0);
     let is_over = || failures.lock().unwrap().len() >= failures_max;
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -195,7 +210,7 @@ fn a_stream_gives_what_the_batch_query_gives() {
                     if case >= cases.end {
                         break;
                     }
-                    if let Err(why) = check(&runtime, &workers, seed, case) {
+                    if let Err(why) = check(&runtime, &workers, (seed, case), &revised) {
                         eprintln!("{why}");
                         failures.lock().unwrap().push(why);
                     }
@@ -206,6 +221,7 @@ fn a_stream_gives_what_the_batch_query_gives() {
             });
         }
     });
+    eprintln!("PROPERTY_SEED={seed}: {} cases wrote windows again", revised.into_inner());
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{} cases failed; the first:\n{}", failures.len(), failures[0]);
 }
@@ -215,8 +231,8 @@ fn a_stream_gives_what_the_batch_query_gives() {
 fn check(
     runtime: &tokio::runtime::Runtime,
     workers: &Arc<Cluster>,
-    seed: u32,
-    number: u32,
+    (seed, number): (u32, u32),
+    revised: &AtomicU32,
 ) -> Result<(), String> {
     let mut bytes = [0_u8; 32];
     bytes[..4].copy_from_slice(&seed.to_le_bytes());
@@ -229,24 +245,38 @@ fn check(
     };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let outcome = TestRunner::new_with_rng(config, rng).run(&drawn_case(), |case| {
-        let batch = runtime.block_on(at_once(&case));
-        let stream = runtime
-            .block_on(crash::as_a_stream(&case, case.on_workers.then(|| Arc::clone(workers))));
+        let workers = case.on_workers.then(|| Arc::clone(workers));
+        let (stream, batch) = runtime.block_on(both(&case, workers, revised));
         prop_assert_eq!(stream, batch);
         Ok(())
     });
     outcome.map_err(|why| format!("PROPERTY_SEED={seed} PROPERTY_CASE={number}\n{why}"))
 }
 
-async fn at_once(case: &Case) -> Vec<Vec<String>> {
+/// What the sinks show, as a stream and at once.
+async fn both(
+    case: &Case,
+    workers: Option<Arc<Cluster>>,
+    revised: &AtomicU32,
+) -> (Vec<Vec<String>>, Vec<Vec<String>>) {
     let sources = case.sources().into_iter().map(|(name, table)| (name, table.batch())).collect();
     let reference = Reference::new(sources, case.watermarks());
     let (program, answers) = case.program();
     reference.run(&program.steps).await;
-    let mut shown = Vec::new();
-    for view in answers {
+    let sinks = crash::as_a_stream(case, workers).await;
+    let (mut stream, mut batch) = (Vec::new(), Vec::new());
+    for ((view, sink), chain) in answers.iter().zip(sinks).zip(&case.chains) {
         let rows = reference.answer(&format!("SELECT * FROM {view}")).await;
-        shown.push(sorted_text(&[rows]));
+        let sink = match sink.schema().index_of("_revision") {
+            Ok(at) => {
+                let is_revised = max(sink.column(at).as_primitive::<Int32Type>()) > Some(0);
+                revised.fetch_add(u32::from(is_revised), Ordering::Relaxed);
+                reference.last_revisions(sink, view, &chain.window_columns()).await
+            }
+            Err(_) => sink,
+        };
+        stream.push(sorted_text(&[sink]));
+        batch.push(sorted_text(&[rows]));
     }
-    shown
+    (stream, batch)
 }

@@ -18,8 +18,13 @@ pub struct Program {
 impl Program {
     /// Adds a view that is the same on both sides.
     pub fn view(&mut self, name: &str, sql: &str) {
-        self.views.push(format!("CREATE VIEW {name} AS {sql}"));
-        self.steps.push(Step::Query { name: name.to_owned(), sql: sql.to_owned() });
+        self.view_of(name, sql, sql);
+    }
+
+    /// Adds a view that has another text in the reference.
+    pub fn view_of(&mut self, name: &str, job: &str, reference: &str) {
+        self.views.push(format!("CREATE VIEW {name} AS {job}"));
+        self.steps.push(Step::Query { name: name.to_owned(), sql: reference.to_owned() });
     }
 }
 
@@ -142,6 +147,19 @@ impl DrawnChain {
 
     pub fn reads_second_source(&self) -> bool {
         self.stages.iter().any(|stage| stage.partner.as_ref().is_some_and(|(_, second)| *second))
+    }
+
+    /// The columns that tell the windows of its answer.
+    pub fn window_columns(&self) -> Vec<&'static str> {
+        let last = self.stages.last().map(|stage| stage.window.columns());
+        last.into_iter().flatten().map(|(_, to)| to).collect()
+    }
+
+    /// Whether its windows may change after they closed, and its answer tells which window each row
+    /// is of.
+    pub fn may_be_revised(&self) -> bool {
+        let [stage] = self.stages.as_slice() else { return false };
+        !stage.window.is_session() && stage.link != Link::Full
     }
 
     /// Adds the chain to `program`, its names beginning with `prefix`; gives the view of its answer.

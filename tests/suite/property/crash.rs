@@ -7,13 +7,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::concat_batches;
 use tidegauge::cluster::Cluster;
 use tidegauge::error::ErrorKind;
 use tidegauge::runtime::{CompiledJob, Engine, OpenOptions, Progress, Summary};
 use tidegauge::sink::read_published;
 use tidegauge_commitlog::{Storage, SystemClock};
 
-use super::super::harness::{compile, scratch, sorted_text, write_job};
+use super::super::harness::{compile, scratch, write_job};
 use super::Case;
 use super::table::{DELAY_MS, DrawnTable, SCHEMA};
 
@@ -22,7 +24,7 @@ use super::table::{DELAY_MS, DrawnTable, SCHEMA};
 const REOPENED_MAX: usize = 20;
 
 /// Runs the job and gives what each of its sinks shows.
-pub async fn as_a_stream(case: &Case, workers: Option<Arc<Cluster>>) -> Vec<Vec<String>> {
+pub async fn as_a_stream(case: &Case, workers: Option<Arc<Cluster>>) -> Vec<RecordBatch> {
     let folder = scratch();
     let sources: Vec<(&str, &DrawnTable)> = case.sources();
     let path = write_job(folder.path(), &yaml(case, folder.path()), &case.job_sql());
@@ -52,7 +54,8 @@ pub async fn as_a_stream(case: &Case, workers: Option<Arc<Cluster>>) -> Vec<Vec<
     for sink in &job.spec.sinks {
         let query = job.plan.queries.iter().find(|query| query.sink == sink.name).unwrap();
         let storage = Storage::open(&sink.location).unwrap();
-        shown.push(sorted_text(&read_published(&storage, &query.schema).await.unwrap()));
+        let rows = read_published(&storage, &query.schema).await.unwrap();
+        shown.push(concat_batches(&query.schema, &rows).unwrap());
     }
     shown
 }
@@ -116,7 +119,9 @@ fn yaml(case: &Case, folder: &Path) -> String {
     let source = |(name, _): &(&str, &DrawnTable)| {
         format!(
             "  {name}:\n    location: {place}/{name}/\n    format: json\n    schema: {SCHEMA}\n    \
-             event_time: {{column: ts, delay: {DELAY_MS}ms, future_max: 36500d}}\n"
+             event_time: {{column: ts, delay: {DELAY_MS}ms, allowed_lateness: {}ms, future_max: \
+             36500d}}\n",
+            case.allowed_ms
         )
     };
     let sources: String = case.sources().iter().map(source).collect();

@@ -24,6 +24,7 @@ pub enum Link {
     Exists,
     NotExists,
     In,
+    NotIn,
     /// Tells no window any more, so that nothing can follow it.
     Full,
 }
@@ -32,7 +33,7 @@ pub fn drawn_link() -> impl Strategy<Value = Link> {
     use Link::*;
     let links = vec![
         Having, OrderBy, TopN, Ranked, Share, Again, Distinct, Inner, Left, Right, Union, Scalar,
-        Exists, NotExists, In, Full,
+        Exists, NotExists, In, NotIn, Full,
     ];
     prop_oneof![1 => Just(Nothing), 2 => proptest::sample::select(links)]
 }
@@ -46,7 +47,10 @@ impl Link {
     /// Whether it takes a second view.
     pub fn is_of_two(self) -> bool {
         use Link::*;
-        matches!(self, Inner | Left | Right | Union | Scalar | Exists | NotExists | In | Full)
+        matches!(
+            self,
+            Inner | Left | Right | Union | Scalar | Exists | NotExists | In | NotIn | Full
+        )
     }
 
     /// Adds the view `name` to both sides of `program`.
@@ -55,15 +59,21 @@ impl Link {
             return a;
         }
         let (sql, more) = self.sql(&a, b);
-        program.view(name, &sql);
+        match self {
+            // Plain DataFusion takes one pair of columns only: what it means, for the reference.
+            Self::NotIn => program.view_of(name, &sql, &not_in(&a, b)),
+            _ => program.view(name, &sql),
+        }
         Relation { name: name.to_owned(), more, ..a }
     }
 
     /// Its text, and the columns in addition to those of every view.
     fn sql(self, a: &Relation, b: &Relation) -> (String, Vec<String>) {
-        use Link::{Exists, Having, In, NotExists, Nothing, OrderBy, Ranked, TopN};
-        let keeps =
-            matches!(self, Nothing | Having | OrderBy | TopN | Ranked | Exists | NotExists | In);
+        use Link::{Exists, Having, In, NotExists, NotIn, Nothing, OrderBy, Ranked, TopN};
+        let keeps = matches!(
+            self,
+            Nothing | Having | OrderBy | TopN | Ranked | Exists | NotExists | In | NotIn
+        );
         let more = if keeps { a.more.clone() } else { vec![] };
         let sql = if self.is_of_two() { self.of_two(a, b) } else { self.of_one(a) };
         (sql, more)
@@ -122,15 +132,29 @@ impl Link {
                      {same} AND b.x > a.x)"
                 )
             }
-            Self::In => format!(
-                "SELECT {all} FROM {view} AS a WHERE a.k IN (SELECT b.k FROM {other} AS b WHERE {same} \
-                 AND b.x > 1)"
-            ),
+            Self::In | Self::NotIn => {
+                let not = if self == Self::In { "" } else { "NOT " };
+                format!(
+                    "SELECT {all} FROM {view} AS a WHERE a.k {not}IN (SELECT b.k FROM {other} AS b \
+                     WHERE {same} AND b.x > 1)"
+                )
+            }
             _ => format!(
                 "SELECT {columns} FROM {view} UNION ALL SELECT {columns} FROM {other} WHERE x > 1"
             ),
         }
     }
+}
+
+fn not_in(a: &Relation, b: &Relation) -> String {
+    format!(
+        "SELECT {} FROM {} AS a WHERE NOT EXISTS (SELECT 1 FROM {} AS b WHERE {} AND b.x > 1 AND (a.k \
+         IS NULL OR b.k IS NULL OR a.k = b.k))",
+        a.columns().join(", "),
+        a.name,
+        b.name,
+        same_window(a)
+    )
 }
 
 fn of(columns: &[String], table: &str) -> String {

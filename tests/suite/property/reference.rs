@@ -100,6 +100,32 @@ impl Reference {
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
     }
 
+    /// Of `rows`, a sink's whose windows may have been written several times, those of each window's
+    /// last time. Windows that `view`, the right answer, has no row of are left out: that all rows
+    /// of a window have gone is not written.
+    pub async fn last_revisions(
+        &self,
+        rows: RecordBatch,
+        view: &str,
+        window: &[&str],
+    ) -> RecordBatch {
+        let schema = rows.schema();
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        let columns: Vec<&str> = names.filter(|name| *name != "_revision").collect();
+        let sink = format!("{view}_written");
+        self.register(&sink, rows);
+        let same: Vec<String> =
+            window.iter().map(|column| format!("a.{column} = w.{column}")).collect();
+        self.answer(&format!(
+            "SELECT {} FROM (SELECT *, max(_revision) OVER (PARTITION BY {}) AS last FROM {sink}) AS w \
+             WHERE _revision = last AND EXISTS (SELECT 1 FROM {view} AS a WHERE {})",
+            columns.join(", "),
+            window.join(", "),
+            same.join(" AND ")
+        ))
+        .await
+    }
+
     async fn query(&self, sql: &str) -> RecordBatch {
         let frame = self.context.sql(sql).await.unwrap_or_else(|error| panic!("{sql}\n{error}"));
         let schema = Arc::new(frame.schema().as_arrow().clone());

@@ -133,14 +133,20 @@ impl DrawnTable {
     }
 
     /// The source's watermark at the start of the epoch that each row comes in, by `id`: the
-    /// latest time of the epochs before, less the delay.
-    pub fn watermarks(&self, portions: usize, files_per_epoch: usize) -> HashMap<i64, i64> {
+    /// latest time of the epochs before, less the delay; here also less what is allowed beyond it.
+    pub fn watermarks(
+        &self,
+        portions: usize,
+        files_per_epoch: usize,
+        allowed_ms: i64,
+    ) -> HashMap<i64, i64> {
+        let back_us = (DELAY_MS + allowed_ms) * 1_000;
         let mut known = HashMap::new();
         let mut latest: Option<i64> = None;
         for portion in 0..portions {
             let files: Vec<usize> = self.files_of(portion, portions).collect();
             for epoch in files.chunks(files_per_epoch) {
-                let watermark = latest.map_or(i64::MIN, |latest| latest - DELAY_MS * 1_000);
+                let watermark = latest.map_or(i64::MIN, |latest| latest - back_us);
                 for row in epoch.iter().flat_map(|file| self.rows_of(*file)) {
                     known.insert(row.id, watermark);
                     latest = latest.max(Some(row.ts_us));
