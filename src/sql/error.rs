@@ -56,9 +56,9 @@ pub fn planner_message(error: &DataFusionError) -> String {
             planner_message(inner)
         }
         DataFusionError::Shared(inner) => planner_message(inner),
-        DataFusionError::Plan(message) | DataFusionError::NotImplemented(message) => {
-            message.clone()
-        }
+        DataFusionError::Plan(message)
+        | DataFusionError::NotImplemented(message)
+        | DataFusionError::Execution(message) => message.clone(),
         // A refusal of our own.
         DataFusionError::External(inner) => inner.to_string(),
         DataFusionError::SchemaError(inner, _) => schema_message(inner),
