@@ -249,9 +249,7 @@ impl<'a> Planner<'a> {
             Nature::Rows(input) => Some(input.clone()),
             _ => None,
         };
-        let clocks = cut.stages.iter().flat_map(|stage| stage.clocks.iter()).chain(&input);
-        let sources: BTreeSet<String> =
-            clocks.filter_map(|clock| clock.source().map(str::to_owned)).collect();
+        let sources = sources_of(&cut, &input);
         let revises = self.may_revise(&cut, &sources)?;
         let plan = sink_projection(cut.plan)?;
         let mut schema = arrow_schema(&plan);
@@ -328,7 +326,7 @@ impl<'a> Planner<'a> {
         }
         rules.push(Arc::new(EliminateCrossJoin::new()));
         let plan = Optimizer::with_rules(rules).optimize(plan, self.state, |_, _| {})?;
-        plan.transform_up(|plan| without_null_awareness(plan)).data()
+        plan.transform_up(without_null_awareness).data()
     }
 
     fn check_same_schema(&self, sink: &str, schema: &SchemaRef) -> Result<()> {
@@ -369,6 +367,12 @@ impl<'a> Planner<'a> {
         self.plan.order = ordered(&self.plan);
         if self.problems.is_empty() { Ok(self.plan) } else { Err(self.problems) }
     }
+}
+
+/// The sources that a query reads, whose rows may pass as they come from `input`.
+fn sources_of(cut: &Cut, input: &Option<Input>) -> BTreeSet<String> {
+    let clocks = cut.stages.iter().flat_map(|stage| stage.clocks.iter()).chain(input);
+    clocks.filter_map(|clock| clock.source().map(str::to_owned)).collect()
 }
 
 /// A correlated NOT IN, which DataFusion plans for one pair of columns only, as the anti join that it
