@@ -137,7 +137,7 @@ impl Crew for Attempting {
         Ok(files.into_iter().flatten().collect())
     }
 
-    async fn write_run(
+    async fn write_runs(
         &self,
         session: &SessionState,
         plan: Arc<dyn ExecutionPlan>,
@@ -148,7 +148,7 @@ impl Crew for Attempting {
         Ok(runs.into_iter().flatten().collect())
     }
 
-    async fn write_runs(
+    async fn merge_runs(
         &self,
         session: &SessionState,
         plan: Arc<dyn ExecutionPlan>,
@@ -163,8 +163,8 @@ impl Crew for Attempting {
 }
 
 impl Attempting {
-    /// Runs `plan`, which writes what it reads of state, in tasks that share its state or, where something in it
-    /// cannot be spread, on one worker as in one process.
+    /// Runs `plan`, which writes what it reads of state, in tasks that share its state or, where
+    /// something in it cannot be spread, on one worker as in one process.
     async fn spread_or_whole(
         &self,
         session: &SessionState,

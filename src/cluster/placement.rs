@@ -116,8 +116,8 @@ pub(super) fn check_remote(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
 }
 
 /// Refuses a plan in which tasks that share a stage's state would each finish its aggregate, or put
-/// its sessions together: between the two there must be a shuffle, which the planner leaves out where it believes that
-/// all rows of a key are in one partition.
+/// its sessions together: between the two there must be a shuffle, which the planner leaves out
+/// where it believes that all rows of a key are in one partition.
 pub(super) fn check_shuffled(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
     let is_final = plan.downcast_ref::<AggregateExec>().is_some_and(|aggregate| {
         matches!(aggregate.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::context::SessionState;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
 use futures::TryStreamExt;
 use tidegauge_commitlog::{Revisions, Run, SinkFile};
@@ -168,20 +169,20 @@ impl<'a> Group<'a> {
             let through_us = work.through_us.unwrap_or(i64::MIN);
             let Some(pieces) = work.pieces_to_join(&context.state, through_us) else { continue };
             let session = context.session(self.job);
-            let joined = match &context.crew {
+            let (joined, held) = match &context.crew {
                 Some(crew) => {
                     let plan = sessions_plan(stage, pieces, &session)?;
                     let target = run_target(stage, context)?;
                     let target = RunTarget { label: "sessions".to_owned(), ..target };
-                    let runs = crew.write_run(&session, plan, target).await?;
-                    runs.into_iter().map(Piece::of_new_run).collect()
+                    let runs = crew.write_runs(&session, plan, target).await?;
+                    (runs.into_iter().map(Piece::of_new_run).collect(), None)
                 }
                 None => {
-                    let rows = joined_sessions(stage, pieces, &session).await?;
-                    Piece::of_rows(rows).into_iter().collect()
+                    let (rows, held) = joined_sessions(stage, pieces, &session).await?;
+                    (Piece::of_rows(rows).into_iter().collect(), Some(held))
                 }
             };
-            work.set_sessions(joined);
+            work.set_sessions(joined, held);
         }
         Ok(())
     }
@@ -438,15 +439,23 @@ async fn keep_stack(
     Ok(written)
 }
 
-/// The pieces of sessions that close, with the bounds of their sessions, put together here.
+/// The pieces of sessions that close, with the bounds of their sessions, put together here, and
+/// what holds their memory reserved.
 pub(super) async fn joined_sessions(
     stage: &Stage,
     pieces: (StateInput, StateInput),
     session: &SessionState,
-) -> Result<Vec<RecordBatch>> {
+) -> Result<(Vec<RecordBatch>, MemoryReservation)> {
     let plan = sessions_plan(stage, pieces, session)?;
-    let rows = execute_stream(plan, session.task_ctx()).map_err(from_datafusion)?;
-    rows.try_collect().await.map_err(from_datafusion)
+    let task = session.task_ctx();
+    let held = MemoryConsumer::new("closing sessions").register(task.memory_pool());
+    let mut rows = execute_stream(plan, task).map_err(from_datafusion)?;
+    let mut batches = Vec::new();
+    while let Some(batch) = rows.try_next().await.map_err(from_datafusion)? {
+        held.try_grow(batch.get_array_memory_size()).map_err(from_datafusion)?;
+        batches.push(batch);
+    }
+    Ok((batches, held))
 }
 
 fn sessions_plan(
@@ -492,7 +501,7 @@ async fn write_merged(
     let plan = stage.merge_plan(input, partitions).map_err(from_datafusion)?;
     let target = run_target(stage, context)?;
     if let Some(crew) = &context.crew {
-        work.change.runs_added.extend(crew.write_runs(&session, plan, target).await?);
+        work.change.runs_added.extend(crew.merge_runs(&session, plan, target).await?);
         return Ok(None);
     }
     let rows = execute_stream(plan, session.task_ctx()).map_err(from_datafusion)?;

@@ -56,7 +56,7 @@ pub trait Crew: Debug + Send + Sync {
     ) -> Result<SourceReceipt>;
 
     /// Runs `plan` in tasks that share the state it reads, and writes what each gives as a run.
-    async fn write_run(
+    async fn write_runs(
         &self,
         session: &SessionState,
         plan: Arc<dyn ExecutionPlan>,
@@ -65,7 +65,7 @@ pub trait Crew: Debug + Send + Sync {
 
     /// Runs `plan`, which merges partial aggregates, over a share of its runs in each task, and
     /// writes what each gives as a run.
-    async fn write_runs(
+    async fn merge_runs(
         &self,
         session: &SessionState,
         plan: Arc<dyn ExecutionPlan>,

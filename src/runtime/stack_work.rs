@@ -224,7 +224,7 @@ impl Merger {
             remote.made += 1;
             let label = format!("merged-{}", remote.made);
             let target = RunTarget { label, ..remote.target.clone() };
-            let runs = remote.crew.write_runs(&self.session, plan, target).await?;
+            let runs = remote.crew.merge_runs(&self.session, plan, target).await?;
             return Ok(runs.into_iter().map(StatePart::File).collect());
         }
         let rows = execute_stream(plan, self.session.task_ctx()).map_err(from_datafusion)?;

@@ -200,8 +200,9 @@ impl StageWork {
     }
 
     /// Takes in the pieces that close with the bounds of their sessions.
-    pub(super) fn set_sessions(&mut self, pieces: Vec<Piece>) {
+    pub(super) fn set_sessions(&mut self, pieces: Vec<Piece>, held: Option<MemoryReservation>) {
         self.sessions = pieces;
+        self.reserved.extend(held);
     }
 
     /// Leaves what closed of sessions, once all close plans have read it: what goes on is open.

@@ -143,7 +143,7 @@ impl CompiledJob {
         let session = self.session_at(view.clock_ms);
         let parts = match work.pieces_to_join(storage, i64::MAX) {
             Some(pieces) => {
-                let rows = joined_sessions(stage, pieces, &session).await?;
+                let (rows, _) = joined_sessions(stage, pieces, &session).await?;
                 vec![StatePart::Memory(Arc::new(rows))]
             }
             None => vec![],
