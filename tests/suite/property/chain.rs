@@ -115,6 +115,15 @@ pub fn drawn_chain() -> impl Strategy<Value = DrawnChain> {
 impl DrawnChain {
     /// Takes back what cannot stand below another window, or above one.
     fn consistent(mut self) -> Self {
+        for at in 1..self.stages.len() {
+            // Arroyo's windows take the end of the window below, which this view must have.
+            let below = self.stages[at - 1].window.columns();
+            let has_end = below.iter().any(|(_, to)| *to != "ws");
+            let window = &mut self.stages[at].window;
+            if !has_end && window.spelling == Spelling::Arroyo && !window.is_table_function() {
+                window.spelling = Spelling::Flink;
+            }
+        }
         let last = self.stages.len() - 1;
         for (at, stage) in self.stages.iter_mut().enumerate() {
             if at > 0 {
@@ -127,15 +136,6 @@ impl DrawnChain {
                     stage.link = Link::TopN;
                     stage.partner = None;
                 }
-            }
-        }
-        for at in 1..self.stages.len() {
-            // Arroyo's windows take the end of the window below, which this view must have.
-            let below = self.stages[at - 1].window.columns();
-            let has_end = below.iter().any(|(_, to)| *to != "ws");
-            let window = &mut self.stages[at].window;
-            if !has_end && window.spelling == Spelling::Arroyo && !window.is_table_function() {
-                window.spelling = Spelling::Flink;
             }
         }
         self
