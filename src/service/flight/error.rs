@@ -137,7 +137,7 @@ mod tests {
             (
                 DataFusionError::Execution("bad cast".into()).context("while reading"),
                 Code::InvalidArgument,
-                "Execution error: bad cast",
+                "bad cast",
             ),
             (
                 DataFusionError::ResourcesExhausted("sort".into()),
