@@ -15,6 +15,7 @@ use super::clocks::Clocks;
 use super::compile::CompiledJob;
 use super::ingest::{IngestContext, pass_cuts, run_target};
 use super::pass::{PassPlan, PassSource, SourceReceipt};
+use super::round::Rounds;
 use super::stack_work::{Merger, role_name};
 use super::stage_work::{Piece, StageWork};
 use super::state_buffer::RunTarget;
@@ -110,8 +111,12 @@ impl<'a> Group<'a> {
         context: &IngestContext,
     ) -> Result<Vec<SinkFile>> {
         let mut files = Vec::new();
+        let bytes_max = self.job.spec.epoch.close_bytes_max;
+        let works = self.stages.iter().filter_map(|stage| stages.get(&stage.id));
+        let bounds: Vec<Rounds> = works.filter_map(|work| Rounds::new(work, bytes_max)).collect();
         for round in 0.. {
-            let mut to_us = through_us;
+            let bounded = bounds.iter().filter_map(|bound| bound.through_us(from_us)).min();
+            let mut to_us = bounded.map_or(through_us, |bound_us| bound_us.min(through_us));
             for (id, merger) in mergers.iter_mut() {
                 if let Some(stack) = stages.get_mut(id).and_then(|work| work.stack.as_mut()) {
                     to_us = to_us.min(stack.pull(merger).await?.unwrap_or(through_us));

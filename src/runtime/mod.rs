@@ -14,6 +14,7 @@ mod pending;
 mod physical_text;
 mod progress;
 mod remote;
+mod round;
 mod run;
 mod split;
 mod stack_work;

@@ -60,6 +60,7 @@ struct Case {
     files_per_epoch: usize,
     runs_max: usize,
     cache_max: &'static str,
+    close_max: &'static str,
     on_workers: bool,
     /// The files come in so many parts; the engine is opened anew for each.
     portions: usize,
@@ -76,7 +77,7 @@ fn drawn_case() -> impl Strategy<Value = Case> {
         prop_oneof![Just(1_usize), Just(2), Just(7)],
         prop_oneof![3 => Just(1_usize), 1 => Just(3)],
         prop_oneof![Just(2_usize), Just(3), Just(16)],
-        prop_oneof![Just("1B"), Just("64MiB")],
+        prop_oneof![Just(("1B", "1B")), Just(("64MiB", "2kB")), Just(("64MiB", "64MiB"))],
         prop_oneof![7 => Just(false), 1 => Just(true)],
     );
     let polls = prop_oneof![0_usize..20, 0_usize..100, 0_usize..400];
@@ -89,7 +90,8 @@ fn drawn_case() -> impl Strategy<Value = Case> {
     let late = (proptest::bool::weighted(0.25), allowed_ms);
     (raw_table(), raw_table(), chains, state, portions, crashes, late).prop_map(
         |(first, second, chains, state, portions, crashes, (lates, allowed_ms))| {
-            let (partitions, files_per_epoch, runs_max, cache_max, on_workers) = state;
+            let (partitions, files_per_epoch, runs_max, memory, on_workers) = state;
+            let (cache_max, close_max) = memory;
             let depth = chains.iter().map(DrawnChain::depth).max().unwrap_or(1);
             let lates = lates && !chains.iter().any(DrawnChain::reads_second_source);
             let may_change = lates && chains.iter().all(DrawnChain::may_be_revised);
@@ -105,6 +107,7 @@ fn drawn_case() -> impl Strategy<Value = Case> {
                 files_per_epoch,
                 runs_max,
                 cache_max,
+                close_max,
                 on_workers,
                 portions,
                 crashes,
@@ -120,11 +123,13 @@ impl fmt::Debug for Case {
         for (name, table) in self.sources() {
             writeln!(f, "{name}:\n{table}")?;
         }
-        let Self { partitions, files_per_epoch, runs_max, cache_max, on_workers, .. } = self;
+        let Self {
+            partitions, files_per_epoch, runs_max, cache_max, close_max, on_workers, ..
+        } = self;
         writeln!(
             f,
             "{partitions} partitions, {files_per_epoch} files an epoch, {runs_max} runs, {cache_max} of \
-             cache, {} portions, crashes after {:?} polls{}{}",
+             cache, {close_max} to close, {} portions, crashes after {:?} polls{}{}",
             self.portions,
             self.crashes,
             if *on_workers { ", on workers" } else { "" },

@@ -189,3 +189,39 @@ async fn a_late_row_inside_allowed_lateness_writes_its_window_again() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_back_fill_closes_no_more_windows_at_once_than_its_bound_takes() {
+    let sql = "INSERT INTO out SELECT date_trunc('minute', ts) AS w, count(DISTINCT k) AS n FROM a \
+               GROUP BY date_trunc('minute', ts);";
+    for (bound, in_rounds) in [("1B", true), ("64MiB", false)] {
+        let folder = scratch();
+        let path = job(folder.path(), "", sql);
+        let yaml = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, yaml.replace("files_max: 1", &format!("close_max: {bound}")))
+            .unwrap();
+        // Three minutes, and one a year before: the year between is not gone through minute by
+        // minute.
+        let minutes: Vec<String> = (0..3).map(|minute| format!("00:{minute:02}:00")).collect();
+        let rows: Vec<(&str, &str, i64)> =
+            minutes.iter().flat_map(|time| [(time.as_str(), "k", 1), (time, "l", 1)]).collect();
+        write_rows(folder.path(), "a", "1.json", &rows);
+        let before = "{\"ts\": \"2025-01-01T00:00:00Z\", \"k\": \"k\", \"x\": 1}\n";
+        std::fs::write(folder.path().join("a/0.json"), before).unwrap();
+        let summary = run_drained(&path).await;
+        assert_eq!((summary.epochs, summary.rows_out["out"]), (1, 4));
+        assert_eq!(
+            published_rows(&path, "out").await,
+            [
+                "2025-01-01T00:00:00Z | 1",
+                "2026-01-01T00:00:00Z | 2",
+                "2026-01-01T00:01:00Z | 2",
+                "2026-01-01T00:02:00Z | 2"
+            ]
+        );
+        let files = std::fs::read_dir(folder.path().join("out")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let files = names.filter(|name| name.ends_with(".parquet")).count();
+        assert_eq!(files > 1, in_rounds, "{bound}: {files} files");
+    }
+}

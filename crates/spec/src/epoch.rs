@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::item::Item;
 use crate::setting::{bytes, count, duration};
 
-const KEYS: [&str; 4] = ["interval", "bytes_max", "files_max", "retry"];
+const KEYS: [&str; 5] = ["interval", "bytes_max", "files_max", "close_max", "retry"];
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
 
 /// The `epoch` section.
@@ -19,6 +19,9 @@ pub struct EpochSpec {
     pub bytes_max: u64,
     /// The most files in an epoch; 10,000.
     pub files_max: usize,
+    /// About the most memory for the state of windows that close at once, though one window may take
+    /// more; 64 MiB; YAML `close_max`. What is made of it may take several times as much.
+    pub close_bytes_max: u64,
     /// How often a failed epoch is tried again before the run fails; 5.
     pub retry: u32,
 }
@@ -29,6 +32,7 @@ impl Default for EpochSpec {
             interval: Duration::from_secs(10),
             bytes_max: 512 << 20,
             files_max: 10_000,
+            close_bytes_max: 64 << 20,
             retry: 5,
         }
     }
@@ -43,11 +47,14 @@ pub(crate) fn epoch(item: &Item<'_>) -> Option<EpochSpec> {
     let bytes_max = fields.setting("bytes_max", defaults.bytes_max, |item| bytes(item, 1));
     let files_max =
         fields.setting("files_max", defaults.files_max, |item| count(item, 1..=1_000_000));
+    let close_bytes_max =
+        fields.setting("close_max", defaults.close_bytes_max, |item| bytes(item, 1));
     let retry = fields.setting("retry", defaults.retry, |item| count(item, 0..=100));
     Some(EpochSpec {
         interval: interval?,
         bytes_max: bytes_max?,
         files_max: files_max?,
+        close_bytes_max: close_bytes_max?,
         retry: retry?,
     })
 }

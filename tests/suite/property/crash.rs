@@ -129,9 +129,9 @@ fn yaml(case: &Case, folder: &Path) -> String {
         .map(|at| format!("  out{at}: {{location: {place}/out{at}/}}\n"))
         .collect();
     format!(
-        "name: drawn\nsources:\n{sources}sinks:\n{sinks}epoch: {{files_max: {}}}\nstate: {{location: \
+        "name: drawn\nsources:\n{sources}sinks:\n{sinks}epoch: {{files_max: {}, close_max: {}}}\nstate: {{location: \
          {place}/state/, runs_max: {}, cache_max: {}, checkpoint_every: 3, retain_epochs: 2}}\n\
          partitions: {}",
-        case.files_per_epoch, case.runs_max, case.cache_max, case.partitions,
+        case.files_per_epoch, case.close_max, case.runs_max, case.cache_max, case.partitions,
     )
 }

@@ -96,6 +96,7 @@ fn the_example_job_has_exactly_these_values() {
             interval: Duration::from_secs(10),
             bytes_max: 536_870_912,
             files_max: 10_000,
+            close_bytes_max: 67_108_864,
             retry: 5,
         },
         state: StateSpec {
@@ -116,7 +117,7 @@ fn the_example_job_has_exactly_these_values() {
 #[test]
 fn every_setting_can_be_written() {
     let text = changed("state: {location: ./out/_state/}", "\
-epoch: {interval: 1m30s, bytes_max: 1GB, files_max: 7, retry: 0}
+epoch: {interval: 1m30s, bytes_max: 1GB, files_max: 7, close_max: 2MiB, retry: 0}
 state: {location: s3://b/state/, checkpoint_every: 3, retain_epochs: 9, grace: 2h, runs_max: 4, cache_max: 0}
 memory_max: 64MiB
 late: {location: ./out/_late/}
@@ -130,6 +131,7 @@ partitions: 3");
     let job = parse(&text).unwrap();
     assert_eq!(job.epoch.interval, Duration::from_secs(90));
     assert_eq!((job.epoch.bytes_max, job.epoch.files_max, job.epoch.retry), (1_000_000_000, 7, 0));
+    assert_eq!(job.epoch.close_bytes_max, 2 << 20);
     assert_eq!((job.state.checkpoint_every, job.state.retain_epochs), (3, 9));
     assert_eq!(job.state.grace, Duration::from_secs(7200));
     assert_eq!((job.state.runs_max, job.state.cache_max_bytes), (4, 0));
