@@ -143,9 +143,7 @@ impl Crew for Attempting {
         plan: Arc<dyn ExecutionPlan>,
         target: RunTarget,
     ) -> Result<Vec<Run>> {
-        let rows = self.spread_or_whole(session, Arc::new(RunExec::new(plan, target))).await?;
-        let runs: Vec<Option<Run>> = collect(rows).await?;
-        Ok(runs.into_iter().flatten().collect())
+        runs(self.spread_or_whole(session, Arc::new(RunExec::new(plan, target))).await?).await
     }
 
     async fn merge_runs(
@@ -156,9 +154,7 @@ impl Crew for Attempting {
     ) -> Result<Vec<Run>> {
         // Each task merges its own share of the runs: the boundary stands above the whole.
         let plan = remote(Arc::new(RunExec::new(plan, target)))?;
-        let rows = self.planned(session, plan, scale_up).await?.run()?;
-        let runs: Vec<Option<Run>> = collect(rows).await?;
-        Ok(runs.into_iter().flatten().collect())
+        runs(self.planned(session, plan, scale_up).await?.run()?).await
     }
 }
 
@@ -287,6 +283,12 @@ fn ungathered(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
         Some(below) if merges && plan.fetch().is_none() => Arc::clone(below),
         _ => plan,
     }
+}
+
+/// The runs that all tasks wrote.
+async fn runs(rows: SendableRecordBatchStream) -> Result<Vec<Run>> {
+    let runs: Vec<Option<Run>> = collect(rows).await?;
+    Ok(runs.into_iter().flatten().collect())
 }
 
 /// What all tasks of a pass gave.

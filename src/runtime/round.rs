@@ -23,7 +23,7 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// For the windows that `work` has, so that those of a round read about `bytes_max`; none where
+    /// For the windows of `work` that close, so that those of a round read about `bytes_max`; none where
     /// all of them do, or where something else decides.
     pub(super) fn new(work: &StageWork, bytes_max: u64) -> Option<Self> {
         let (shape, copies) = match work.state {
@@ -31,12 +31,15 @@ impl Rounds {
             StateShape::Panes(shape) => (shape, shape.size_us() / shape.slide_us()),
             StateShape::Stacks(_) | StateShape::Sessions(_) => return None,
         };
-        let first_us = work.pieces.iter().map(|piece| piece.first_us).min()?;
-        let last_us = work.pieces.iter().map(|piece| piece.last_us).max()?;
+        let view = work.closing()?;
+        let closes = |piece: &&Piece| view.may_see(&work.state, piece.first_us, piece.last_us);
+        let pieces: Vec<&Piece> = work.pieces.iter().filter(closes).collect();
+        let first_us = pieces.iter().map(|piece| piece.first_us).min()?;
+        let last_us = pieces.iter().map(|piece| piece.last_us).max()?;
         let first_end_us = work.state.first_end(first_us);
         let last_end_us = work.state.last_end(last_us);
         let all = last_end_us.saturating_sub(first_end_us) / shape.slide_us() + 1;
-        let bytes = i64::try_from(bytes_of(&work.pieces)).unwrap_or(i64::MAX);
+        let bytes = i64::try_from(bytes_of(&pieces)).unwrap_or(i64::MAX);
         let by_window = bytes.saturating_mul(copies.max(1)) / all.max(1);
         let windows = i64::try_from(bytes_max).unwrap_or(i64::MAX) / by_window.max(1);
         let windows = windows.max(all / ROUNDS_MAX + 1);
@@ -58,7 +61,7 @@ impl Rounds {
 }
 
 /// The memory that the rows of `pieces` take, those that batches share once.
-fn bytes_of(pieces: &[Piece]) -> u64 {
+fn bytes_of(pieces: &[&Piece]) -> u64 {
     let mut counter = RecordBatchMemoryCounter::new();
     let mut stored = 0;
     for piece in pieces {

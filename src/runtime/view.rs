@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
+use datafusion::execution::context::SessionState;
 use datafusion::physical_plan::ExecutionPlan;
 use tidegauge_commitlog::{
     CommitRecord, Epoch, JobState, Manifest, SourceState, StageState, Storage,
@@ -17,6 +18,7 @@ use super::stage_work::StageWork;
 use crate::error::{Error, Result, from_datafusion};
 use crate::operator::StateInput;
 use crate::plan::{Query, Stage};
+use crate::sql::WindowShape;
 use crate::state::stacks::Watermarks;
 use crate::state::{RunCache, StatePart, StateShape, StateView};
 
@@ -92,6 +94,7 @@ impl CompiledJob {
     /// When the plan cannot be made, which is a defect.
     pub async fn live_plan(&self, query: &Query, view: &JobView) -> Result<Arc<dyn ExecutionPlan>> {
         let storage = self.state_storage()?;
+        let session = self.session_at(view.clock_ms);
         let mut inputs = HashMap::new();
         for id in &query.stages {
             let Some(stage) = self.plan.stages.get(id) else {
@@ -100,57 +103,46 @@ impl CompiledJob {
             let cached = |path: &str| view.cached.get(path).map(Arc::clone);
             let work = StageWork::new(stage, view.stages.get(id), Default::default(), &cached);
             let input = match work.state {
-                StateShape::Stacks(_) => self.live_stack(stage, &work, &storage, view).await?,
-                StateShape::Sessions(_) => self.live_sessions(stage, &work, &storage, view).await?,
+                StateShape::Stacks(shape) => {
+                    let merger = Merger::here(stage, session.clone(), storage.clone());
+                    live_stack(shape, &work, &storage, merger).await?
+                }
+                StateShape::Sessions(_) => live_sessions(stage, &work, &storage, &session).await?,
                 _ => work.input(&storage, open_in(&work)),
             };
             inputs.insert(id.clone(), input);
         }
-        let session = self.session_at(view.clock_ms);
         self.plan.close_plan(&session, query, inputs, 0).await.map_err(from_datafusion)
     }
+}
 
-    /// What the open windows are, where they are put together from merges of panes.
-    async fn live_stack(
-        &self,
-        stage: &Stage,
-        work: &StageWork,
-        storage: &Storage,
-        view: &JobView,
-    ) -> Result<StateInput> {
-        let StateShape::Stacks(shape) = work.state else {
-            return Ok(work.input(storage, open_in(work)));
-        };
-        let session = self.session_at(view.clock_ms);
-        let mut merger = Merger::here(stage, session, storage.clone());
-        let through_us = work.last_open_end_us().or(work.after_us);
-        let watermarks = Watermarks { after_us: work.after_us, through_us };
-        let pieces = work.pieces.clone();
-        let stack = StackWork::start(shape, watermarks, pieces, &mut merger).await?;
-        let parts = stack.all_parts(&mut merger).await?;
-        let (storage, view) = (storage.clone(), StateView::ALL);
-        Ok(StateInput { storage, parts, state: work.state, view })
-    }
+/// What the open windows are, where they are put together from merges of panes.
+async fn live_stack(
+    shape: WindowShape,
+    work: &StageWork,
+    storage: &Storage,
+    mut merger: Merger,
+) -> Result<StateInput> {
+    let through_us = work.last_open_end_us().or(work.after_us);
+    let watermarks = Watermarks { after_us: work.after_us, through_us };
+    let stack = StackWork::start(shape, watermarks, work.pieces.clone(), &mut merger).await?;
+    let parts = stack.all_parts(&mut merger).await?;
+    Ok(StateInput { storage: storage.clone(), parts, state: work.state, view: StateView::ALL })
+}
 
-    /// The open sessions, put together from their pieces.
-    async fn live_sessions(
-        &self,
-        stage: &Stage,
-        work: &StageWork,
-        storage: &Storage,
-        view: &JobView,
-    ) -> Result<StateInput> {
-        let session = self.session_at(view.clock_ms);
-        let parts = match work.pieces_to_join(storage, i64::MAX) {
-            Some(pieces) => {
-                let (rows, _) = joined_sessions(stage, pieces, &session).await?;
-                vec![StatePart::Memory(Arc::new(rows))]
-            }
-            None => vec![],
-        };
-        let (storage, view) = (storage.clone(), open_in(work));
-        Ok(StateInput { storage, parts, state: work.state, view })
+/// The open sessions, put together from their pieces.
+async fn live_sessions(
+    stage: &Stage,
+    work: &StageWork,
+    storage: &Storage,
+    session: &SessionState,
+) -> Result<StateInput> {
+    let mut parts = Vec::new();
+    if let Some(pieces) = work.pieces_to_join(storage, i64::MAX) {
+        let (rows, _) = joined_sessions(stage, pieces, session).await?;
+        parts.push(StatePart::Memory(Arc::new(rows)));
     }
+    Ok(StateInput { storage: storage.clone(), parts, state: work.state, view: open_in(work) })
 }
 
 /// The view of all windows that have not closed, as if they closed now.

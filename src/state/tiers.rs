@@ -1,7 +1,8 @@
 //! Which runs of a stage are merged into one: those of the lowest tier that is full, so that a row
 //! is written anew once a tier and not each time there are too many runs.
 
-/// Rows of a run that is merged no more: a row group, beyond which reading gains nothing.
+/// Rows of a run that is merged no more: merging it would take an epoch longer than reading one more
+/// file does.
 const WHOLE_ROWS: u64 = 1 << 20;
 /// The size of a run that is merged no more.
 const WHOLE_BYTES: u64 = 128 << 20;
