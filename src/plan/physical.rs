@@ -152,15 +152,17 @@ impl JobPlan {
         for prepared in stages.iter().filter_map(|id| self.ingest.get(id)) {
             try_aggregates(&physical(state, HashMap::new(), &prepared.at(state)?).await?)?;
         }
-        let mut without_state = HashMap::new();
-        for (id, stage) in &self.stages {
-            let scan: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(stage.state_schema()?));
-            without_state.insert(id.clone(), (stage.clone(), scan));
-        }
-        let feeds = feeds.iter().filter_map(|id| self.feeds.get(id)).map(|feed| &feed.prepared);
-        for prepared in feeds.chain([&query.prepared]) {
-            let plan = physical(state, without_state.clone(), &prepared.at(state)?).await?;
-            try_aggregates(&plan)?;
+        let feeds = feeds.iter().filter_map(|id| self.feeds.get(id));
+        let mut read: Vec<(&Prepared, Vec<&String>)> =
+            feeds.map(|feed| (&feed.prepared, feed.stages.iter().collect())).collect();
+        read.push((&query.prepared, query.stages.iter().collect()));
+        for (prepared, ids) in read {
+            let mut without_state = HashMap::new();
+            for stage in ids.into_iter().filter_map(|id| self.stages.get(id)) {
+                let scan: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(stage.state_schema()?));
+                without_state.insert(stage.id.clone(), (stage.clone(), scan));
+            }
+            try_aggregates(&physical(state, without_state, &prepared.at(state)?).await?)?;
         }
         Ok(())
     }
@@ -192,17 +194,18 @@ impl Stage {
 
     /// The plan that puts the pieces of sessions that `closing` sees together, also with those that
     /// `open` sees, and gives the former with the bounds of their sessions, as pieces that close when
-    /// these do; none where windows are not sessions.
+    /// these do.
     ///
     /// # Errors
-    /// When the aggregate cannot be built, which is a defect.
+    /// When windows are not sessions or the aggregate cannot be built, which are defects.
     pub fn sessions_plan(
         &self,
-        closing: StateInput,
-        open: StateInput,
+        (closing, open): (StateInput, StateInput),
         partitions: usize,
-    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let Some(layout) = self.session_layout() else { return Ok(None) };
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(layout) = self.session_layout() else {
+            return internal_err!("the stage {} has no sessions", self.id);
+        };
         let schema = self.template.state_schema()?;
         let columns = schema.fields().len();
         let looked_at = (1..=layout.partition).chain([columns - 2, columns - 1]).collect();
@@ -212,7 +215,7 @@ impl Stage {
             by_key(Arc::new(closing), 1..layout.partition + 1)?,
             by_key(Arc::new(open), 0..layout.partition)?,
         ];
-        self.template.reduce(Arc::new(SessionExec::try_new(layout, inputs)?)).map(Some)
+        self.template.reduce(Arc::new(SessionExec::try_new(layout, inputs)?))
     }
 
     /// The plan from `state` to final rows.

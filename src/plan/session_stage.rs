@@ -3,7 +3,7 @@
 //! All rows of a key within one gap of time are in one session, so the state of a stage of
 //! sessions is kept by panes of the gap's length, with the times of the first and the last row
 //! beside the aggregates: *pieces* of sessions. Which pieces are together is known when they are
-//! read (`operator/session_scan.rs`).
+//! read (`operator/session_exec.rs`).
 //!
 //! ```text
 //!   keys of the state:   __pane | PARTITION BY ... | other grouping keys       states | first, last

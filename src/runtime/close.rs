@@ -142,7 +142,7 @@ impl<'a> Group<'a> {
     fn set_round(&self, stages: &mut BTreeMap<String, StageWork>, round_us: Option<(i64, i64)>) {
         for stage in &self.stages {
             if let Some(work) = stages.get_mut(&stage.id) {
-                work.set_round(round_us);
+                work.round_us = round_us;
             }
         }
     }
@@ -155,6 +155,9 @@ impl<'a> Group<'a> {
         let mut mergers = Vec::new();
         for stage in &self.stages {
             let Some(work) = stages.get_mut(&stage.id) else { continue };
+            if !matches!(work.state, StateShape::Stacks(_)) {
+                continue;
+            }
             let mut merger = Merger::new(self.job, stage, context)?;
             if work.start_stack(&mut merger).await? {
                 mergers.push((stage.id.clone(), merger));
@@ -176,7 +179,8 @@ impl<'a> Group<'a> {
             let session = context.session(self.job);
             let (joined, held) = match &context.crew {
                 Some(crew) => {
-                    let plan = sessions_plan(stage, pieces, &session)?;
+                    let partitions = session.config().target_partitions();
+                    let plan = stage.sessions_plan(pieces, partitions).map_err(from_datafusion)?;
                     let target = run_target(stage, context)?;
                     let target = RunTarget { label: "sessions".to_owned(), ..target };
                     let runs = crew.write_runs(&session, plan, target).await?;
@@ -451,7 +455,8 @@ pub(super) async fn joined_sessions(
     pieces: (StateInput, StateInput),
     session: &SessionState,
 ) -> Result<(Vec<RecordBatch>, MemoryReservation)> {
-    let plan = sessions_plan(stage, pieces, session)?;
+    let partitions = session.config().target_partitions();
+    let plan = stage.sessions_plan(pieces, partitions).map_err(from_datafusion)?;
     let task = session.task_ctx();
     let held = MemoryConsumer::new("closing sessions").register(task.memory_pool());
     let mut rows = execute_stream(plan, task).map_err(from_datafusion)?;
@@ -461,16 +466,6 @@ pub(super) async fn joined_sessions(
         batches.push(batch);
     }
     Ok((batches, held))
-}
-
-fn sessions_plan(
-    stage: &Stage,
-    (closing, open): (StateInput, StateInput),
-    session: &SessionState,
-) -> Result<Arc<dyn ExecutionPlan>> {
-    let partitions = session.config().target_partitions();
-    let plan = stage.sessions_plan(closing, open, partitions).map_err(from_datafusion)?;
-    plan.ok_or_else(|| Error::bug(format!("the stage {} has no sessions", stage.id)))
 }
 
 /// Writes what stays open of a stage, merged to one row a key.

@@ -23,17 +23,15 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// For the windows of `work` that close, so that those of a round read about `bytes_max`; none where
-    /// all of them do, or where something else decides.
+    /// For the windows of `work` that close, so that those of a round read about `bytes_max`; none
+    /// where all of them do, or where something else decides.
     pub(super) fn new(work: &StageWork, bytes_max: u64) -> Option<Self> {
         let (shape, copies) = match work.state {
             StateShape::Windows(shape) => (shape, 1),
             StateShape::Panes(shape) => (shape, shape.size_us() / shape.slide_us()),
             StateShape::Stacks(_) | StateShape::Sessions(_) => return None,
         };
-        let view = work.closing()?;
-        let closes = |piece: &&Piece| view.may_see(&work.state, piece.first_us, piece.last_us);
-        let pieces: Vec<&Piece> = work.pieces.iter().filter(closes).collect();
+        let pieces: Vec<&Piece> = work.seen(&work.pieces, work.closing()?).collect();
         let first_us = pieces.iter().map(|piece| piece.first_us).min()?;
         let last_us = pieces.iter().map(|piece| piece.last_us).max()?;
         let first_end_us = work.state.first_end(first_us);

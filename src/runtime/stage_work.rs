@@ -33,8 +33,9 @@ pub(super) struct StageWork {
     pub(super) after_us: Option<i64>,
     /// The watermark that this epoch reaches.
     pub(super) through_us: Option<i64>,
-    /// The part of the way between them that closes now, where it is done in rounds.
-    round_us: Option<(i64, i64)>,
+    /// The part of the way between them, `(after, through]`, that closes now, where it is done in
+    /// rounds.
+    pub(super) round_us: Option<(i64, i64)>,
     pub(super) pieces: Vec<Piece>,
     /// For windows that are put together from merges of panes: those that close.
     pub(super) stack: Option<StackWork>,
@@ -152,15 +153,10 @@ impl StageWork {
         let closes = match (&self.stack, self.state) {
             (Some(stack), _) => stack.has_windows_through(through_us),
             (None, StateShape::Stacks(_)) => false,
-            (None, StateShape::Sessions(_)) => self.sees(&self.sessions, &view),
-            (None, _) => self.sees(&self.pieces, &view),
+            (None, StateShape::Sessions(_)) => self.seen(&self.sessions, view).next().is_some(),
+            (None, _) => self.seen(&self.pieces, view).next().is_some(),
         };
         closes.then_some(view)
-    }
-
-    /// Narrows what closes to the windows that end in `(after, through]`, or says that all do.
-    pub(super) fn set_round(&mut self, round_us: Option<(i64, i64)>) {
-        self.round_us = round_us;
     }
 
     /// What a plan with `view` reads.
@@ -179,7 +175,7 @@ impl StageWork {
             (StateShape::Sessions(_), StateView::Closing { .. }) => &self.sessions,
             _ => &self.pieces,
         };
-        StateInput { storage, parts: self.parts_seen(pieces, &view), state, view }
+        StateInput { storage, parts: self.parts_seen(pieces, view), state, view }
     }
 
     /// For sessions, the pieces that close at `through_us` and those that stay, of which their
@@ -192,7 +188,7 @@ impl StageWork {
         let StateShape::Sessions(_) = self.state else { return None };
         let after_us = self.after_us.unwrap_or(i64::MIN);
         let of = |view| {
-            let parts = self.parts_seen(&self.pieces, &view);
+            let parts = self.parts_seen(&self.pieces, view);
             StateInput { storage: storage.clone(), parts, state: self.state, view }
         };
         let closing = of(StateView::Closing { after_us, through_us });
@@ -248,9 +244,7 @@ impl StageWork {
 
     /// The time of the first row of any session that is open.
     pub(super) fn first_open_us(&self) -> Option<i64> {
-        let open = self.open_view();
-        let stays = |piece: &&Piece| open.may_see(&self.state, piece.first_us, piece.last_us);
-        self.pieces.iter().filter(stays).filter_map(Piece::time_min_us).min()
+        self.seen(&self.pieces, self.open_view()).filter_map(Piece::time_min_us).min()
     }
 
     /// The view of what stays: open windows, and closed ones that may still change.
@@ -349,13 +343,19 @@ impl StageWork {
         fresh
     }
 
-    fn sees(&self, pieces: &[Piece], view: &StateView) -> bool {
-        pieces.iter().any(|piece| view.may_see(&self.state, piece.first_us, piece.last_us))
+    /// Those of `pieces` of which `view` may see a row.
+    pub(super) fn seen<'a>(
+        &'a self,
+        pieces: &'a [Piece],
+        view: StateView,
+    ) -> impl Iterator<Item = &'a Piece> {
+        let is_seen =
+            move |piece: &&Piece| view.may_see(&self.state, piece.first_us, piece.last_us);
+        pieces.iter().filter(is_seen)
     }
 
-    fn parts_seen(&self, pieces: &[Piece], view: &StateView) -> Vec<StatePart> {
-        let is_seen = |piece: &&Piece| view.may_see(&self.state, piece.first_us, piece.last_us);
-        pieces.iter().filter(is_seen).flat_map(|piece| split(&piece.part)).collect()
+    fn parts_seen(&self, pieces: &[Piece], view: StateView) -> Vec<StatePart> {
+        self.seen(pieces, view).flat_map(|piece| split(&piece.part)).collect()
     }
 
     /// Says that a piece of an earlier epoch is no longer of the state.
