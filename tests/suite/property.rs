@@ -19,12 +19,12 @@ mod crash;
 mod crew;
 mod found;
 mod inside;
+mod lateness;
 mod query;
 mod reference;
 mod table;
 mod windows;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -39,8 +39,9 @@ use tidegauge::cluster::Cluster;
 use super::harness::sorted_text;
 use chain::{DrawnChain, Program, drawn_chain};
 use crew::workers_of_this_process;
+use lateness::Lateness;
 use reference::Reference;
-use table::{DrawnTable, Limits, raw_table};
+use table::{DrawnTable, Limits, RawTable, raw_table};
 
 const CASES: u32 = 5_000;
 /// The progress of long runs is shown after so many cases.
@@ -51,7 +52,7 @@ const SHOWN_EVERY: u32 = 1_000;
 struct Case {
     table: DrawnTable,
     second: DrawnTable,
-    /// Whether some rows of the first come later than the delay.
+    /// Whether some rows come later than the delay.
     lates: bool,
     /// How long windows may change after they closed.
     allowed_ms: i64,
@@ -64,6 +65,8 @@ struct Case {
     on_workers: bool,
     /// The files come in so many parts; the engine is opened anew for each.
     portions: usize,
+    /// The windows that are open after a portion are closed, and the next is of another day.
+    drains: bool,
     /// A run is dropped after so many polls.
     crashes: Vec<usize>,
 }
@@ -86,20 +89,24 @@ fn drawn_case() -> impl Strategy<Value = Case> {
         1 => proptest::collection::vec(polls, 1..4),
     ];
     let portions = prop_oneof![2 => Just(1_usize), 1 => 2_usize..4];
+    let portions = (portions, proptest::bool::weighted(0.3));
     let allowed_ms = prop_oneof![Just(0_i64), Just(1_000), Just(20_000), Just(300_000)];
     let late = (proptest::bool::weighted(0.25), allowed_ms);
     (raw_table(), raw_table(), chains, state, portions, crashes, late).prop_map(
-        |(first, second, chains, state, portions, crashes, (lates, allowed_ms))| {
+        |(first, second, chains, state, (portions, drains), crashes, (lates, allowed_ms))| {
             let (partitions, files_per_epoch, runs_max, memory, on_workers) = state;
             let (cache_max, close_max) = memory;
             let depth = chains.iter().map(DrawnChain::depth).max().unwrap_or(1);
-            let lates = lates && !chains.iter().any(DrawnChain::reads_second_source);
             let may_change = lates && chains.iter().all(DrawnChain::may_be_revised);
             // Every stage multiplies the rows by the windows that hold them.
             let rows_max = [80, 25, 12][depth - 1];
+            let table = |raw: RawTable, first_id| {
+                let table = raw.arranged(Limits { rows_max, lates, first_id });
+                if drains { table.a_day_apart(portions) } else { table }
+            };
             Case {
-                table: first.arranged(Limits { rows_max, lates, first_id: 0 }),
-                second: second.arranged(Limits { rows_max, lates: false, first_id: 1_000 }),
+                table: table(first, 0),
+                second: table(second, 1_000),
                 lates,
                 allowed_ms: if may_change { allowed_ms } else { 0 },
                 chains,
@@ -110,6 +117,7 @@ fn drawn_case() -> impl Strategy<Value = Case> {
                 close_max,
                 on_workers,
                 portions,
+                drains,
                 crashes,
             }
         },
@@ -129,8 +137,9 @@ impl fmt::Debug for Case {
         writeln!(
             f,
             "{partitions} partitions, {files_per_epoch} files an epoch, {runs_max} runs, {cache_max} of \
-             cache, {close_max} to close, {} portions, crashes after {:?} polls{}{}",
+             cache, {close_max} to close, {} portions{}, crashes after {:?} polls{}{}",
             self.portions,
+            if self.drains { " that are drained" } else { "" },
             self.crashes,
             if *on_workers { ", on workers" } else { "" },
             if self.lates {
@@ -174,15 +183,6 @@ impl Case {
             .map(|(at, view)| format!("INSERT INTO out{at} SELECT * FROM {view}"));
         let statements: Vec<String> = program.views.into_iter().chain(inserts).collect();
         format!("{};", statements.join(";\n"))
-    }
-
-    /// Up to where windows could not change any more when each row of the first source came; the
-    /// second has no late rows.
-    fn watermarks(&self) -> HashMap<i64, i64> {
-        match self.sources().len() {
-            1 => self.table.watermarks(self.portions, self.files_per_epoch, self.allowed_ms),
-            _ => HashMap::new(),
-        }
     }
 }
 
@@ -265,7 +265,7 @@ async fn both(
     revised: &AtomicU32,
 ) -> (Vec<Vec<String>>, Vec<Vec<String>>) {
     let sources = case.sources().into_iter().map(|(name, table)| (name, table.batch())).collect();
-    let reference = Reference::new(sources, case.watermarks());
+    let reference = Reference::new(sources, Lateness::of(case));
     let (program, answers) = case.program();
     reference.run(&program.steps).await;
     let sinks = crash::as_a_stream(case, workers).await;

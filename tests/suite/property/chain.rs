@@ -162,12 +162,27 @@ impl DrawnChain {
         !stage.window.is_session() && stage.link != Link::Full
     }
 
+    /// The sources that the windows of a stage wait for, where rows may come late for them: those
+    /// of a first stage do, unless its rows pass as they come.
+    fn waits_for(&self, at: usize) -> &'static [&'static str] {
+        let stage = &self.stages[at];
+        let is_last = at + 1 == self.stages.len();
+        let is_closed = stage.body.is_closed(&stage.window)
+            || stage.link.is_closed()
+            || stage.window.is_session();
+        match (at, self.reads_second_source()) {
+            (0, false) if is_closed || !is_last => &["t"],
+            (0, true) if is_closed || !is_last => &["t", "u"],
+            _ => &[],
+        }
+    }
+
     /// Adds the chain to `program`, its names beginning with `prefix`; gives the view of its answer.
     pub fn add_to(&self, program: &mut Program, prefix: &str) -> String {
         let mut relation = Relation::source("t");
         for (at, stage) in self.stages.iter().enumerate() {
-            let is_last = at + 1 == self.stages.len();
-            relation = stage.add_to(program, &format!("{prefix}{at}"), &relation, is_last);
+            let name = format!("{prefix}{at}");
+            relation = stage.add_to(program, &name, &relation, self.waits_for(at));
         }
         relation.name
     }
@@ -179,19 +194,13 @@ impl DrawnStage {
         program: &mut Program,
         name: &str,
         input: &Relation,
-        is_last: bool,
+        waits_for: &'static [&'static str],
     ) -> Relation {
-        // Rows that pass as they come are never late.
-        let is_stateless = is_last
-            && !self.body.is_closed(&self.window)
-            && !self.link.is_closed()
-            && !self.window.is_session();
-        let judged = !is_stateless;
-        let a = self.body.ask(program, name, &self.window, input, judged);
+        let a = self.body.ask(program, name, &self.window, input, waits_for);
         let b = match &self.partner {
             Some((body, second)) => {
                 let source = Relation::source(if *second { "u" } else { "t" });
-                body.ask(program, &format!("{name}_other"), &self.window, &source, judged)
+                body.ask(program, &format!("{name}_other"), &self.window, &source, waits_for)
             }
             None => a.clone(),
         };

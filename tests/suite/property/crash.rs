@@ -41,7 +41,7 @@ pub async fn as_a_stream(case: &Case, workers: Option<Arc<Cluster>>) -> Vec<Reco
             true => crashes.by_ref().copied().collect(),
             false => crashes.by_ref().take(1).copied().collect(),
         };
-        let summary = run_with(&job, workers.as_ref(), is_last, &crashes).await;
+        let summary = run_with(&job, workers.as_ref(), is_last || case.drains, &crashes).await;
         rows_in += summary.rows_in;
         rows_late += summary.rows_late;
     }

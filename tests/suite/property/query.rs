@@ -150,7 +150,7 @@ impl DrawnBody {
         name: &str,
         window: &DrawnWindow,
         input: &Relation,
-        judged: bool,
+        waits_for: &'static [&'static str],
     ) -> Relation {
         let mut input = input.clone();
         if let Some(below) = self.below {
@@ -170,7 +170,7 @@ impl DrawnBody {
                     shift_us: 0,
                     family: window.family,
                     partition: window.partition.iter().map(|&by| by.to_owned()).collect(),
-                    judged: input.is_source && judged,
+                    waits_for,
                 });
                 let select = |relation: &str| match self.kind {
                     Kind::Aggregate => self.grouped(relation, window, &input),
@@ -178,7 +178,7 @@ impl DrawnBody {
                 };
                 (select(&relation), select(&windows))
             }
-            false => self.by_expression(program, name, window, &input, judged),
+            false => self.by_expression(program, name, window, &input, waits_for),
         };
         program.views.push(format!("CREATE VIEW {name} AS {job}"));
         program.steps.push(Step::Query { name: name.to_owned(), sql: reference });
@@ -206,7 +206,7 @@ impl DrawnBody {
         name: &str,
         window: &DrawnWindow,
         input: &Relation,
-        judged: bool,
+        waits_for: &'static [&'static str],
     ) -> (String, String) {
         let is_arroyo = window.columns().len() > 1;
         let (time, shift_us) = match is_arroyo {
@@ -228,7 +228,7 @@ impl DrawnBody {
             shift_us,
             family: window.family,
             partition: (0..self.keys.len()).map(|at| format!("by{at}")).collect(),
-            judged: input.is_source && judged,
+            waits_for,
         });
         let expression = window.expression(&input.time);
         let columns = self.columns(window, input);

@@ -1,6 +1,5 @@
 //! The reference: plain SQL over tables, and rows joined with windows that `windows.rs` lists.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -14,6 +13,7 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use super::lateness::Lateness;
 use super::windows::Family;
 
 /// One table of the reference, made of those before it.
@@ -30,20 +30,19 @@ pub enum Step {
         shift_us: i64,
         family: Family,
         partition: Vec<String>,
-        /// Whether the rows are a source's, some of which may be late.
-        judged: bool,
+        /// The sources that the windows wait for, where a row of theirs may be late.
+        waits_for: &'static [&'static str],
     },
 }
 
 /// Tables that grow step by step.
 pub struct Reference {
     context: SessionContext,
-    /// The watermark when a source's row came, by the row's `id`.
-    closed_us: HashMap<i64, i64>,
+    lateness: Lateness,
 }
 
 impl Reference {
-    pub fn new(sources: Vec<(&str, RecordBatch)>, closed_us: HashMap<i64, i64>) -> Self {
+    pub fn new(sources: Vec<(&str, RecordBatch)>, lateness: Lateness) -> Self {
         let config = SessionConfig::new().with_target_partitions(1);
         let context = SessionContext::new_with_config(config);
         for function in tidegauge_udfs::all_scalars() {
@@ -52,7 +51,7 @@ impl Reference {
         for function in tidegauge_udfs::all_aggregates() {
             context.register_udaf(function);
         }
-        let reference = Self { context, closed_us };
+        let reference = Self { context, lateness };
         for (name, batch) in sources {
             reference.register(name, batch);
         }
@@ -63,14 +62,14 @@ impl Reference {
         for step in steps {
             match step {
                 Step::Query { name, sql } => self.register(name, self.query(sql).await),
-                Step::Windows { name, input, time, shift_us, family, partition, judged } => {
+                Step::Windows { name, input, time, shift_us, family, partition, waits_for } => {
                     let rows = self.query(&format!("SELECT * FROM {input}")).await;
                     let mut times: Vec<i64> = column(&rows, time)
                         .as_primitive::<TimestampMicrosecondType>()
                         .values()
                         .to_vec();
                     times.iter_mut().for_each(|time| *time += shift_us);
-                    let closed = self.closed(&rows, *judged);
+                    let closed = self.closed(&rows, waits_for);
                     let windows = family.assign(&times, &groups(&rows, partition), &closed);
                     self.register(name, expanded(&rows, &windows));
                 }
@@ -138,12 +137,12 @@ impl Reference {
         self.context.register_table(name, Arc::new(table)).unwrap();
     }
 
-    fn closed(&self, rows: &RecordBatch, judged: bool) -> Vec<i64> {
-        if !judged || self.closed_us.is_empty() {
+    fn closed(&self, rows: &RecordBatch, waits_for: &[&str]) -> Vec<i64> {
+        if waits_for.is_empty() {
             return vec![i64::MIN; rows.num_rows()];
         }
         let ids = column(rows, "id").as_primitive::<Int64Type>().values();
-        ids.iter().map(|id| self.closed_us.get(id).copied().unwrap_or(i64::MIN)).collect()
+        ids.iter().map(|id| self.lateness.closed_us(waits_for, *id)).collect()
     }
 }
 

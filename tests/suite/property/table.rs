@@ -1,7 +1,6 @@
 //! Drawn tables: rows with event times around zero, in an order of arrival within the delay or, in
 //! some tables, beyond it.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
@@ -118,7 +117,7 @@ impl DrawnTable {
         self.files() * portion / portions..self.files() * (portion + 1) / portions
     }
 
-    fn rows_of(&self, file: usize) -> &[Row] {
+    pub fn rows_of(&self, file: usize) -> &[Row] {
         let from = if file == 0 { 0 } else { self.cuts[file - 1] };
         &self.rows[from..self.cuts[file]]
     }
@@ -132,28 +131,17 @@ impl DrawnTable {
         }
     }
 
-    /// The source's watermark at the start of the epoch that each row comes in, by `id`: the
-    /// latest time of the epochs before, less the delay; here also less what is allowed beyond it.
-    pub fn watermarks(
-        &self,
-        portions: usize,
-        files_per_epoch: usize,
-        allowed_ms: i64,
-    ) -> HashMap<i64, i64> {
-        let back_us = (DELAY_MS + allowed_ms) * 1_000;
-        let mut known = HashMap::new();
-        let mut latest: Option<i64> = None;
-        for portion in 0..portions {
-            let files: Vec<usize> = self.files_of(portion, portions).collect();
-            for epoch in files.chunks(files_per_epoch) {
-                let watermark = latest.map_or(i64::MIN, |latest| latest - back_us);
-                for row in epoch.iter().flat_map(|file| self.rows_of(*file)) {
-                    known.insert(row.id, watermark);
-                    latest = latest.max(Some(row.ts_us));
-                }
+    /// The same rows, those of each of `portions` parts a day after those of the part before, so
+    /// that no window holds rows of two.
+    pub fn a_day_apart(mut self, portions: usize) -> Self {
+        for (portion, days_us) in (0..portions).zip((0..).step_by(86_400_000_000)) {
+            for file in self.files_of(portion, portions) {
+                let from = if file == 0 { 0 } else { self.cuts[file - 1] };
+                let rows = &mut self.rows[from..self.cuts[file]];
+                rows.iter_mut().for_each(|row| row.ts_us += days_us);
             }
         }
-        known
+        self
     }
 
     /// The rows as one batch.
