@@ -93,7 +93,11 @@ fn drawn_case() -> impl Strategy<Value = Case> {
     let allowed_ms = prop_oneof![Just(0_i64), Just(1_000), Just(20_000), Just(300_000)];
     let late = (proptest::bool::weighted(0.25), allowed_ms);
     (raw_table(), raw_table(), chains, state, portions, crashes, late).prop_map(
-        |(first, second, chains, state, (portions, drains), crashes, (lates, allowed_ms))| {
+        |(first, mut second, chains, state, (portions, drains), crashes, (lates, allowed_ms))| {
+            if drains {
+                // What closes the windows of one source closes those of the other up to the same time.
+                second.begin_with(&first);
+            }
             let (partitions, files_per_epoch, runs_max, memory, on_workers) = state;
             let (cache_max, close_max) = memory;
             let depth = chains.iter().map(DrawnChain::depth).max().unwrap_or(1);

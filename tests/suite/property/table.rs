@@ -86,6 +86,11 @@ pub fn raw_table() -> impl Strategy<Value = RawTable> {
 }
 
 impl RawTable {
+    /// Begins when `other` does.
+    pub fn begin_with(&mut self, other: &Self) {
+        self.begin_ms = other.begin_ms;
+    }
+
     /// A row arrives at its event time and some part of the delay later.
     pub fn arranged(&self, limits: Limits) -> DrawnTable {
         let mut time_ms = self.begin_ms;
