@@ -124,6 +124,9 @@ fn print(summary: &Summary, format: SummaryFormat) -> Result<(), Failure> {
         summary.rows_quarantined,
         summary.watermark.as_deref().unwrap_or("none")
     )?;
+    if summary.results_late > 0 {
+        writeln!(out, "  between stages: late {}", summary.results_late)?;
+    }
     for (sink, rows) in &summary.rows_out {
         writeln!(out, "  {sink}: {rows} rows")?;
     }

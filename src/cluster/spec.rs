@@ -73,6 +73,7 @@ pub(super) struct LateSpec {
     sink: SinkSpec,
     source: String,
     stage: String,
+    lateness_us: i64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -181,13 +182,15 @@ impl LateSpec {
             sink: SinkSpec::of(&target.sink),
             source: target.source.clone(),
             stage: target.stage.clone(),
+            lateness_us: target.lateness_us,
         }
     }
 
     /// The target for late rows of a source with the columns `schema`.
     pub(super) fn target(self, schema: &SchemaRef, observer: &TaskObserver) -> Result<LateTarget> {
         let sink = self.sink.target(late_schema(schema), observer)?;
-        Ok(LateTarget { sink, source: self.source, stage: self.stage })
+        let Self { source, stage, lateness_us, .. } = self;
+        Ok(LateTarget { sink, source, stage, lateness_us })
     }
 }
 

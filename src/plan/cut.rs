@@ -11,10 +11,11 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, plan_err};
 use datafusion::execution::context::SessionState;
-use datafusion::logical_expr::expr::WindowFunction;
+use datafusion::logical_expr::expr::{Sort as SortExpr, WindowFunction};
 use datafusion::logical_expr::utils::{grouping_set_to_exprlist, split_conjunction};
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Distinct, Expr, Extension, Join, LogicalPlan, Operator, Union, Window,
+    Aggregate, BinaryExpr, Distinct, DistinctOn, Expr, Extension, Join, LogicalPlan, Operator,
+    Union, Window,
 };
 
 use super::feed::{Feed, feed_of};
@@ -105,7 +106,7 @@ impl Cutter<'_> {
             }
             LogicalPlan::Distinct(Distinct::On(on)) => self.local(plan, |closed| {
                 if closed.told_by(&on.on_expr) {
-                    return Ok(closed.kept(plan));
+                    return Ok(closed.grouped(&Vec::from_iter(&on.select_expr), plan));
                 }
                 let endless = plan_err!(
                     "DISTINCT ON over a stream needs the window among its expressions, else it \
@@ -205,7 +206,7 @@ impl Cutter<'_> {
             }
         })?;
         let stages = renamed.into_values().collect();
-        Ok((plan.data, Closed { stages, windows: closed.windows.clone() }))
+        Ok((plan.data, Closed { stages, ..closed.clone() }))
     }
 
     /// The top of a query: what no operator above has settled.
@@ -334,7 +335,8 @@ impl Cutter<'_> {
         let cut = cut_aggregate(aggregate, &stream)?;
         let stages = [cut.stage.id.clone()].into();
         self.made.entry(cut.stage.id.clone()).or_insert(cut.stage);
-        let closed = Closed { stages, windows: cut.windows.into_iter().collect() };
+        let closed =
+            Closed { stages, windows: cut.windows.into_iter().collect(), ..Closed::default() };
         Ok((cut.above, Nature::Closed(closed)))
     }
 
@@ -403,6 +405,7 @@ impl Cutter<'_> {
         let nature = match (left_nature, right_nature) {
             (Nature::Constant, Nature::Constant) => Nature::Constant,
             (Nature::Closed(left), Nature::Closed(right)) => {
+                blamed_on_join(refuse::one_sided_using(join), join)?;
                 let joined = left.joined(&right, &equalities(join), join.join_type);
                 Nature::Closed(blamed_on_join(joined, join)?)
             }
@@ -470,14 +473,13 @@ impl Cutter<'_> {
     }
 
     fn refuse_stream_subqueries(&self, plan: &LogicalPlan) -> Result<()> {
-        let mut found = false;
         plan.apply_expressions(|expr| {
-            found |= is_subquery_over(expr, &|table| self.event_times.contains_key(table))?;
-            Ok(TreeNodeRecursion::Continue)
+            match subquery_over(expr, &|table| self.event_times.contains_key(table))? {
+                None => Ok(TreeNodeRecursion::Continue),
+                Some(SubqueryKind::Value) => refuse::subquery(),
+                Some(SubqueryKind::Question) => refuse::question(),
+            }
         })?;
-        if found {
-            return refuse::subquery();
-        }
         Ok(())
     }
 }
@@ -490,29 +492,37 @@ pub(super) fn has_subquery_over(
     let mut found = false;
     plan.apply(|plan| {
         plan.apply_expressions(|expr| {
-            found |= is_subquery_over(expr, is_stream)?;
+            found |= subquery_over(expr, is_stream)?.is_some();
             Ok(TreeNodeRecursion::Continue)
         })
     })?;
     Ok(found)
 }
 
-fn is_subquery_over(expr: &Expr, is_stream: &dyn Fn(&str) -> bool) -> Result<bool> {
-    let mut found = false;
+/// What a subquery gives: a value, or the answer to EXISTS, IN, ANY or ALL.
+enum SubqueryKind {
+    Value,
+    Question,
+}
+
+fn subquery_over(expr: &Expr, is_stream: &dyn Fn(&str) -> bool) -> Result<Option<SubqueryKind>> {
+    let mut found = None;
     expr.apply(|expr| {
-        let subquery = match expr {
-            Expr::ScalarSubquery(subquery) => Some(subquery),
-            Expr::InSubquery(inside) => Some(&inside.subquery),
-            Expr::Exists(exists) => Some(&exists.subquery),
-            _ => None,
+        let (subquery, kind) = match expr {
+            Expr::ScalarSubquery(subquery) => (subquery, SubqueryKind::Value),
+            Expr::InSubquery(inside) => (&inside.subquery, SubqueryKind::Question),
+            Expr::Exists(exists) => (&exists.subquery, SubqueryKind::Question),
+            Expr::SetComparison(set) => (&set.subquery, SubqueryKind::Question),
+            _ => return Ok(TreeNodeRecursion::Continue),
         };
-        if let Some(subquery) = subquery {
-            subquery.subquery.apply_with_subqueries(|inner| {
-                found |= matches!(inner, LogicalPlan::TableScan(scan)
-                    if is_stream(scan.table_name.table()));
-                Ok(TreeNodeRecursion::Continue)
-            })?;
-        }
+        let mut kind = Some(kind);
+        subquery.subquery.apply_with_subqueries(|inner| match inner {
+            LogicalPlan::TableScan(scan) if is_stream(scan.table_name.table()) => {
+                found = found.take().or(kind.take());
+                Ok(TreeNodeRecursion::Stop)
+            }
+            _ => Ok(TreeNodeRecursion::Continue),
+        })?;
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(found)
@@ -561,6 +571,24 @@ fn equalities(join: &Join) -> Vec<(Expr, Expr)> {
     pairs
 }
 
+/// `on` over another plan of the same columns, which DataFusion's own method refuses where there is an
+/// ORDER BY. What stands there twice orders nothing more, but DataFusion would panic over it.
+fn distinct_on(on: &DistinctOn, input: LogicalPlan) -> DistinctOn {
+    let sort_expr = on.sort_expr.as_ref().map(|sorts| {
+        let mut kept: Vec<SortExpr> = Vec::new();
+        for sort in sorts {
+            if !kept.iter().any(|known| known.expr == sort.expr) {
+                kept.push(sort.clone());
+            }
+        }
+        kept
+    });
+    DistinctOn { input: Arc::new(input), sort_expr, ..on.clone() }
+}
+
 fn rebuilt(plan: &LogicalPlan, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan> {
+    if let (LogicalPlan::Distinct(Distinct::On(on)), [input]) = (plan, inputs.as_slice()) {
+        return Ok(LogicalPlan::Distinct(Distinct::On(distinct_on(on, input.clone()))));
+    }
     plan.with_new_exprs(plan.expressions(), inputs)
 }

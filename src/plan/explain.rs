@@ -77,6 +77,11 @@ pub struct StageOutline {
     /// How far the latest event time may pass a row's own (of a session: its last row's) while the
     /// row is kept; none where that depends on how long sessions are.
     pub kept_us_max: Option<i64>,
+    /// How long after its end a window may still change.
+    pub allowed_lateness_us: i64,
+    /// The folder of its late rows, where the job keeps them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late: Option<String>,
     /// What its watermark is the least of.
     pub watermark: Vec<ClockOutline>,
 }
@@ -248,6 +253,12 @@ impl Explainer<'_> {
                 StateShape::Sessions(_) => StateOutline::Sessions,
             },
             kept_us_max: lag::kept_us_max(self.spec, self.plan, stage),
+            allowed_lateness_us: stage.lateness_us,
+            late: self
+                .spec
+                .late
+                .as_ref()
+                .map(|late| format!("{}/{}/", late.location.trim_end_matches('/'), stage.id)),
             watermark: stage.clocks.iter().filter_map(|clock| self.clock(clock)).collect(),
         }
     }

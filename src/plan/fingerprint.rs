@@ -26,6 +26,11 @@ pub fn fingerprint(plan: &JobPlan, sources: &[SourceTable]) -> BTreeMap<String, 
             .collect();
         let text = format!("{} {}", source.event_time, columns.join(", "));
         parts.insert(format!("source {}", source.name), hash(&text));
+        // What it was decides which closed windows are still there to be revised.
+        if source.allowed_lateness_us > 0 {
+            let name = format!("allowed_lateness of source {}", source.name);
+            parts.insert(name, format!("{} us", source.allowed_lateness_us));
+        }
     }
     for (at, query) in plan.queries.iter().enumerate() {
         let stages: Vec<&str> = query

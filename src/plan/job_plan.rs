@@ -12,6 +12,7 @@ use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator};
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
+use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::sql::parser::Statement;
@@ -92,28 +93,43 @@ impl JobPlan {
         planner.finish()
     }
 
-    /// The sources that hold back `stage`, through whatever feeds.
-    pub fn sources_of(&self, stage: &Stage) -> BTreeSet<&str> {
-        let mut sources = BTreeSet::new();
-        let mut clocks: Vec<&Input> = self.clocks_of(stage);
-        while let Some(clock) = clocks.pop() {
-            match clock {
-                Input::Source(name) => {
-                    sources.insert(name.as_str());
-                }
-                Input::Feed(id) => {
-                    let stages = self.feeds.get(id).into_iter().flat_map(|feed| &feed.stages);
-                    let stages = stages.filter_map(|id| self.stages.get(id));
-                    clocks.extend(stages.flat_map(|stage| self.clocks_of(stage)));
-                }
+    /// The sources that the rows of `input` come from, through whatever feeds.
+    pub fn sources_of<'a>(&'a self, input: &'a Input) -> BTreeSet<&'a str> {
+        match input {
+            Input::Source(name) => [name.as_str()].into(),
+            Input::Feed(id) => {
+                let stages = self.feeds.get(id).into_iter().flat_map(|feed| &feed.stages);
+                let stages = stages.filter_map(|id| self.stages.get(id));
+                stages.flat_map(|stage| self.sources_of(&stage.input)).collect()
             }
         }
-        sources
     }
 
-    fn clocks_of(&self, stage: &Stage) -> Vec<&Input> {
-        let known = self.stages.get(&stage.id);
-        known.into_iter().flat_map(|stage| &stage.clocks).collect()
+    /// The stages by what reads them together, in the order of their inputs: those of one query, and
+    /// of all that have a stage in common. They wait for the same streams and close as one.
+    pub fn groups(&self) -> Vec<BTreeSet<&str>> {
+        let mut groups: Vec<BTreeSet<&str>> = Vec::new();
+        for unit in &self.order {
+            let Unit::Stage(id) = unit else { continue };
+            if groups.iter().any(|group| group.contains(id.as_str())) {
+                continue;
+            }
+            let mut group: BTreeSet<&str> = BTreeSet::new();
+            let mut found = BTreeSet::from([id.as_str()]);
+            while group != found {
+                group.clone_from(&found);
+                let feeds = self.feeds.values().map(|feed| Vec::from_iter(&feed.stages));
+                let readers =
+                    feeds.chain(self.queries.iter().map(|query| query.stages.iter().collect()));
+                for read in readers {
+                    if read.iter().any(|id| group.contains(id.as_str())) {
+                        found.extend(read.into_iter().map(String::as_str));
+                    }
+                }
+            }
+            groups.push(group);
+        }
+        groups
     }
 
     /// The sources that at least one query reads.
@@ -321,6 +337,7 @@ impl<'a> Planner<'a> {
     fn flattened(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Vec::new();
         if has_subquery_over(&plan, &|table| self.event_times.contains_key(table))? {
+            rules.push(Arc::new(RewriteSetComparison::new()));
             rules.push(Arc::new(DecorrelatePredicateSubquery::new()));
             rules.push(Arc::new(ScalarSubqueryToJoin::new()));
         }

@@ -27,6 +27,8 @@ pub(super) struct Closed {
     /// The stages that emit them.
     pub(super) stages: BTreeSet<String>,
     pub(super) windows: HashMap<Column, Told>,
+    /// After a FULL JOIN, the columns of which one or the other tells the window.
+    pub(super) either: Vec<(Column, Column, Told)>,
 }
 
 /// What a column says of the window of its row.
@@ -81,6 +83,14 @@ impl Closed {
                 };
                 Some(Told { value, ..told })
             }
+            Expr::ScalarFunction(call) if call.func.name() == "coalesce" => {
+                let [Expr::Column(one), Expr::Column(other)] = call.args.as_slice() else {
+                    return None;
+                };
+                let pairs = [(one, other), (other, one)];
+                let mut known = self.either.iter();
+                known.find(|(a, b, _)| pairs.contains(&(a, b))).map(|(_, _, told)| *told)
+            }
             _ => None,
         }
     }
@@ -108,15 +118,16 @@ impl Closed {
     /// The columns that `plan`, which keeps its input's columns, still has.
     pub(super) fn kept(&self, plan: &LogicalPlan) -> Self {
         let columns = plan.schema().columns().into_iter();
-        self.with(columns.map(|column| {
+        let kept = self.with(columns.map(|column| {
             let told = self.windows.get(&column).copied();
             (column, told)
-        }))
+        }));
+        Self { either: self.either.clone(), ..kept }
     }
 
     fn with(&self, columns: impl Iterator<Item = (Column, Option<Told>)>) -> Self {
         let windows = columns.filter_map(|(column, told)| Some((column, told?))).collect();
-        Self { stages: self.stages.clone(), windows }
+        Self { stages: self.stages.clone(), windows, either: Vec::new() }
     }
 
     /// The rows of all parts of a union, whose columns are `columns`.
@@ -139,7 +150,7 @@ impl Closed {
             .filter_map(|(position, told)| Some((columns.get(position)?.clone(), told)))
             .collect();
         let stages = parts.iter().flat_map(|(part, _)| part.stages.iter().cloned()).collect();
-        Self { stages, windows }
+        Self { stages, windows, either: Vec::new() }
     }
 
     /// The rows of a join with `right` on pairs of expressions.
@@ -160,15 +171,25 @@ impl Closed {
                  other times; write ON a.window_start = b.window_start AND ..."
             );
         }
-        use JoinType::{Inner, Left, LeftAnti, LeftSemi, Right, RightAnti, RightSemi};
+        use JoinType::{
+            Full, Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightSemi,
+        };
         let mut windows = HashMap::new();
-        if matches!(kind, Inner | Left | LeftSemi | LeftAnti) {
+        if matches!(kind, Inner | Left | LeftSemi | LeftAnti | LeftMark) {
             windows.extend(self.windows.clone());
         }
         if matches!(kind, Inner | Right | RightSemi | RightAnti) {
             windows.extend(right.windows.clone());
         }
+        let either = on.iter().filter(|_| kind == Full).filter_map(|(a, b)| match (a, b) {
+            (Expr::Column(one), Expr::Column(other)) => {
+                let told = self.told(a).filter(|told| right.told(b) == Some(*told))?;
+                Some((one.clone(), other.clone(), told))
+            }
+            _ => None,
+        });
+        let either = either.collect();
         let stages = self.stages.union(&right.stages).cloned().collect();
-        Ok(Self { stages, windows })
+        Ok(Self { stages, windows, either })
     }
 }

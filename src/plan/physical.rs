@@ -18,14 +18,16 @@ use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::expressions::{Column, lit};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
+use object_store::memory::InMemory;
+use object_store::path::Path;
 use serde::{Deserialize, Serialize};
+use tidegauge_commitlog::Storage;
 
 use super::feed::Feed;
 use super::input::Input;
@@ -36,6 +38,7 @@ use super::stage::Stage;
 use super::template::Template;
 use crate::operator::{ChunkQueue, ChunkScan, SessionExec, SessionLayout, StateInput, StateScan};
 use crate::sql::Windows;
+use crate::state::StateView;
 
 /// The ingest plan of one cut.
 #[derive(Debug, Clone)]
@@ -138,8 +141,9 @@ impl JobPlan {
         physical(state, stages, &prepared.at(state)?).await
     }
 
-    /// Plans `query` as an epoch would, with the stages and feeds named here, so that what DataFusion
-    /// cannot plan, or begin to run, is known before a job runs.
+    /// Plans `query` as an epoch would, in several partitions and over state of any size, with the
+    /// stages and feeds named here, so that what DataFusion cannot plan, or begin to run, is known
+    /// before a job runs.
     ///
     /// # Errors
     /// When it cannot.
@@ -149,6 +153,10 @@ impl JobPlan {
         query: &Query,
         (stages, feeds): (&[String], &[String]),
     ) -> Result<()> {
+        let mut state = state.clone();
+        let partitions = &mut state.config_mut().options_mut().execution.target_partitions;
+        *partitions = (*partitions).max(2);
+        let state = &state;
         for prepared in stages.iter().filter_map(|id| self.ingest.get(id)) {
             try_aggregates(&physical(state, HashMap::new(), &prepared.at(state)?).await?)?;
         }
@@ -157,12 +165,9 @@ impl JobPlan {
             feeds.map(|feed| (&feed.prepared, feed.stages.iter().collect())).collect();
         read.push((&query.prepared, query.stages.iter().collect()));
         for (prepared, ids) in read {
-            let mut without_state = HashMap::new();
-            for stage in ids.into_iter().filter_map(|id| self.stages.get(id)) {
-                let scan: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(stage.state_schema()?));
-                without_state.insert(stage.id.clone(), (stage.clone(), scan));
-            }
-            try_aggregates(&physical(state, without_state, &prepared.at(state)?).await?)?;
+            let stages = ids.into_iter().filter_map(|id| self.stages.get(id));
+            let inputs = stages.map(|stage| (stage.id.clone(), nothing_of(stage))).collect();
+            try_aggregates(&self.over_state(state, prepared, inputs).await?)?;
         }
         Ok(())
     }
@@ -243,6 +248,16 @@ impl Stage {
     /// When the aggregate cannot be built, which is a defect.
     pub fn state_schema(&self) -> Result<datafusion::arrow::datatypes::SchemaRef> {
         self.template.state_schema()
+    }
+}
+
+/// What is read of `stage` where it has no state.
+fn nothing_of(stage: &Stage) -> StateInput {
+    StateInput {
+        storage: Storage::from_parts(Arc::new(InMemory::new()), Path::default()),
+        parts: vec![],
+        state: stage.state_shape(),
+        view: StateView::ALL,
     }
 }
 

@@ -1,6 +1,6 @@
 //! One INSERT of a job: where its rows go and which stages they come from.
 
-use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, plan_err};
 use datafusion::execution::context::SessionState;
@@ -81,14 +81,25 @@ pub(super) fn sink_projection(plan: LogicalPlan) -> Result<LogicalPlan> {
         }
         names.push(field.name().clone());
         let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-        let expr = match field.data_type() {
-            DataType::Timestamp(_, _) => cast(column, utc_type()),
-            DataType::Null => cast(column, DataType::Utf8),
-            _ => column,
-        };
+        let written = written_type(field.data_type());
+        let expr = if written == *field.data_type() { column } else { cast(column, written) };
         exprs.push(expr.alias(field.name()));
     }
     LogicalPlanBuilder::from(plan).project(exprs)?.build()
+}
+
+/// The type that a sink's files have for `data_type`.
+fn written_type(data_type: &DataType) -> DataType {
+    let field = |field: &FieldRef| {
+        Arc::new(Field::clone(field).with_data_type(written_type(field.data_type())))
+    };
+    match data_type {
+        DataType::Timestamp(_, _) => utc_type(),
+        DataType::Null => DataType::Utf8,
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
+        DataType::List(item) => DataType::List(field(item)),
+        other => other.clone(),
+    }
 }
 
 /// The type of timestamps in a sink's files.

@@ -3,7 +3,9 @@
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, NullEquality, Result, plan_err};
-use datafusion::logical_expr::{Aggregate, Expr, Join, JoinType, LogicalPlan, Volatility};
+use datafusion::logical_expr::{
+    Aggregate, Expr, Join, JoinConstraint, JoinType, LogicalPlan, Volatility,
+};
 
 use super::lineage::unaliased;
 use super::nature::Nature;
@@ -74,6 +76,34 @@ pub(super) fn subquery<T>() -> Result<T> {
          other times; write WHERE sub.window_start = v.window_start"
     );
     blamed(refused, Clause::Subquery, &[], None)
+}
+
+/// EXISTS, IN, ANY or ALL outside of WHERE, where DataFusion makes no join of it.
+pub(super) fn question<T>() -> Result<T> {
+    let refused = plan_err!(
+        "EXISTS, IN, ANY and ALL over a stream stand in WHERE only, not among the columns; count \
+         instead: SELECT (SELECT count(*) FROM v AS b WHERE b.window_start = a.window_start AND ...) \
+         > 0 AS is_there"
+    );
+    blamed(refused, Clause::Subquery, &[], None)
+}
+
+/// RIGHT and FULL JOIN ... USING: DataFusion takes the columns in brackets from the left side, where
+/// rows of the right side alone have NULL.
+pub(super) fn one_sided_using(join: &Join) -> Result<()> {
+    let kind = match join.join_type {
+        JoinType::Right => "RIGHT",
+        JoinType::Full => "FULL",
+        _ => return Ok(()),
+    };
+    if join.join_constraint != JoinConstraint::Using {
+        return Ok(());
+    }
+    plan_err!(
+        "{kind} JOIN ... USING would give NULL for the columns of USING where only the right side has \
+         a row; write {kind} JOIN ... ON a.window_start = b.window_start AND ..., and select \
+         coalesce(a.window_start, b.window_start) AS window_start"
+    )
 }
 
 /// Whether the planner made `plan` of a subquery: it names those so.

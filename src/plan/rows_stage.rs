@@ -86,7 +86,11 @@ fn rows_of_aligned(
     });
     let above = copied(stage.leaf()?, named.collect())?;
     let stages = [stage.id.clone()].into();
-    Ok(CutRows { stage, above, closed: Closed { stages, windows: windows.into_iter().collect() } })
+    Ok(CutRows {
+        stage,
+        above,
+        closed: Closed { stages, windows: windows.into_iter().collect(), ..Closed::default() },
+    })
 }
 
 fn rows_of_sessions(plan: &LogicalPlan, node: &WindowNode, stream: &Stream) -> Result<CutRows> {
@@ -122,7 +126,7 @@ fn rows_of_sessions(plan: &LogicalPlan, node: &WindowNode, stream: &Stream) -> R
         Some((column, Told { windows: node.windows, value }))
     });
     let stages = [stage.id.clone()].into();
-    let closed = Closed { stages, windows: windows.collect() };
+    let closed = Closed { stages, windows: windows.collect(), ..Closed::default() };
     Ok(CutRows { stage, above: replaced.data, closed })
 }
 

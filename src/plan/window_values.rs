@@ -4,13 +4,13 @@
 use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Result, ScalarValue, UnnestOptions};
-use datafusion::functions::core::expr_fn::{get_field, named_struct};
+use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, col, lit};
 
 use super::nature::Told;
 use crate::sql::{
     WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode, WindowShape, WindowValue, Windows,
-    pane_start_expr, start_of_mark_expr, window_starts_expr,
+    pane_start_expr, start_of_mark_expr, window_starts_expr, window_struct,
 };
 
 /// The column that [`expand_windows`] adds: the mark of one window that holds the row.
@@ -63,7 +63,7 @@ pub(super) fn window_value(bounds: &Bounds, value: WindowValue) -> Expr {
         WindowValue::Start => start,
         WindowValue::End => end,
         WindowValue::Time => end - interval(MILLISECOND_US),
-        WindowValue::Struct => named_struct(vec![lit("start"), start, lit("end"), end]),
+        WindowValue::Struct => window_struct(start, end),
     }
 }
 

@@ -59,18 +59,16 @@ impl Clocks {
         self.known.get(input).copied().unwrap_or(unknown)
     }
 
-    /// Moves all stages that wait for `inputs`, together: what one of them closes, all do.
-    pub(super) fn advance(
-        &self,
-        inputs: &BTreeSet<Input>,
-        stages: &mut BTreeMap<String, StageWork>,
-    ) {
-        let mine = |stage: &StageWork| stage.clocks == *inputs;
-        let open = stages.values().filter(|stage| mine(stage));
-        let last_open_us = open.filter_map(StageWork::last_open_end_us).max();
-        let watermark_us = self.watermark_us(inputs, last_open_us);
-        for stage in stages.values_mut().filter(|stage| mine(stage)) {
-            stage.advance(watermark_us);
+    /// Moves the stages of a group together: what one of them closes, all do.
+    pub(super) fn advance(&self, group: &BTreeSet<&str>, stages: &mut BTreeMap<String, StageWork>) {
+        let mine = || group.iter().filter_map(|id| stages.get(*id));
+        let last_open_us = mine().filter_map(StageWork::last_open_end_us).max();
+        let Some(first) = mine().next() else { return };
+        let watermark_us = self.watermark_us(&first.clocks, last_open_us);
+        for id in group {
+            if let Some(stage) = stages.get_mut(*id) {
+                stage.advance(watermark_us);
+            }
         }
     }
 

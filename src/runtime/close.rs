@@ -22,7 +22,7 @@ use super::state_buffer::RunTarget;
 use crate::error::{Error, Result, from_datafusion};
 use crate::observe::{Step, count_files, count_runs, in_span};
 use crate::operator::StateInput;
-use crate::plan::{Feed, Input, Query, Stage, Unit};
+use crate::plan::{Feed, Input, Query, Stage};
 use crate::sink::{SinkTarget, spread, write_streams};
 use crate::state::{StatePart, StateShape, StateView, start_range, write_run};
 
@@ -36,25 +36,30 @@ pub(super) async fn close(
     revisions: &mut Revisions,
 ) -> Result<Vec<SinkFile>> {
     let mut files = Vec::new();
-    let mut advanced: BTreeSet<&BTreeSet<Input>> = BTreeSet::new();
-    for unit in &job.plan.order {
-        let Unit::Stage(id) = unit else { continue };
-        let Some(stage) = job.plan.stages.get(id) else { continue };
-        if !advanced.insert(&stage.clocks) {
-            continue;
-        }
-        clocks.advance(&stage.clocks, stages);
-        let group = Group::of(job, &stage.clocks);
+    for ids in job.plan.groups() {
+        clocks.advance(&ids, stages);
+        let group = Group::of(job, &ids);
         files.extend(group.close(stages, context, revisions).await?);
-        for feed in &group.feeds {
-            clocks.set(Input::Feed(feed.id.clone()), clocks.of_feed(feed, stages));
-        }
+        group.tell_feeds(&mut clocks, stages);
     }
     revisions.retain(|_, counts| !counts.is_empty());
     Ok(files)
 }
 
-/// The stages that wait for the same streams, and what is above them: it closes as one.
+/// Whether a window may close where no row comes.
+pub(super) fn may_close(
+    job: &CompiledJob,
+    stages: &mut BTreeMap<String, StageWork>,
+    mut clocks: Clocks,
+) -> bool {
+    job.plan.groups().iter().any(|ids| {
+        clocks.advance(ids, stages);
+        Group::of(job, ids).tell_feeds(&mut clocks, stages);
+        ids.iter().filter_map(|id| stages.get(*id)).any(StageWork::may_close)
+    })
+}
+
+/// The stages that are read together, and what is above them: it closes as one.
 struct Group<'a> {
     job: &'a CompiledJob,
     stages: Vec<&'a Stage>,
@@ -63,14 +68,20 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn of(job: &'a CompiledJob, clocks: &BTreeSet<Input>) -> Self {
-        let stages: Vec<&Stage> =
-            job.plan.stages.values().filter(|stage| stage.clocks == *clocks).collect();
-        let mine = |id: &String| stages.iter().any(|stage| stage.id == *id);
+    fn of(job: &'a CompiledJob, ids: &BTreeSet<&str>) -> Self {
+        let mine = |id: &String| ids.contains(id.as_str());
+        let stages = job.plan.stages.values().filter(|stage| mine(&stage.id)).collect();
         let feeds = job.plan.feeds.values().filter(|feed| feed.stages.iter().any(mine)).collect();
         let queries = job.plan.queries.iter().enumerate();
         let queries = queries.filter(|(_, query)| query.stages.iter().any(mine)).collect();
         Self { job, stages, feeds, queries }
+    }
+
+    /// How far the streams are complete that its stages give.
+    fn tell_feeds(&self, clocks: &mut Clocks, stages: &BTreeMap<String, StageWork>) {
+        for feed in &self.feeds {
+            clocks.set(Input::Feed(feed.id.clone()), clocks.of_feed(feed, stages));
+        }
     }
 
     /// Closes what there is to close, a bounded number of windows at a time.

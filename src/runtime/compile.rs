@@ -158,8 +158,9 @@ impl CompiledJob {
             attempt: context.attempt.clone(),
             numbers: Arc::clone(&context.numbers),
         };
-        let source = Vec::from_iter(self.plan.sources_of(stage)).join(", ");
-        Ok(Some(LateTarget { sink, source, stage: stage.id.clone() }))
+        let source = Vec::from_iter(self.plan.sources_of(&stage.input)).join(", ");
+        let lateness_us = stage.lateness_us;
+        Ok(Some(LateTarget { sink, source, stage: stage.id.clone(), lateness_us }))
     }
 
     /// The storage of each sink, and of the table of late rows if there is one.

@@ -103,7 +103,7 @@ impl Engine {
         log.publish().await?;
         let reset = (!is_fresh && options.reset_state).then(Box::default);
         let cache = RunCache::new(job.spec.state.cache_max_bytes);
-        let totals = Totals::new(&job.spec);
+        let totals = Totals::new(&job.spec, &job.plan);
         let shown = reset.as_deref().unwrap_or(log.state());
         let (view, _) = watch::channel(Arc::new(JobView::new(shown, &cache, None)));
         let gauges = job.metrics.start(shown, Arc::clone(&clock));
@@ -177,7 +177,7 @@ impl Engine {
         timings.lap("ingest");
         let mut stages = self.stage_works(&mut receipts);
         let (sources, clocks) =
-            metrics.step_now(observe::Step::Advance, || self.advance(work, &receipts, &stages));
+            metrics.step_now(observe::Step::Advance, || self.advance(work, &receipts));
         check_accounting(&sources, &stages)?;
         let mut files: Vec<SinkFile> =
             receipts.into_values().flat_map(|receipt| receipt.files).collect();
@@ -248,7 +248,7 @@ impl Engine {
         Ok(receipts)
     }
 
-    fn stage_works(
+    pub(super) fn stage_works(
         &self,
         receipts: &mut BTreeMap<String, SourceReceipt>,
     ) -> BTreeMap<String, StageWork> {
@@ -268,11 +268,10 @@ impl Engine {
     }
 
     /// Step 3: the watermark of each source, from its rows.
-    fn advance(
+    pub(super) fn advance(
         &self,
         work: &Work,
         receipts: &BTreeMap<String, SourceReceipt>,
-        stages: &BTreeMap<String, StageWork>,
     ) -> (BTreeMap<String, SourceChange>, Clocks) {
         let mut changes = BTreeMap::new();
         let mut clocks = Clocks::default();
@@ -298,20 +297,6 @@ impl Engine {
                     rows: receipt.map(|receipt| receipt.rows).unwrap_or_default(),
                 },
             );
-        }
-        for source in &self.sources {
-            let input = Input::Source(source.table.name.clone());
-            let Some(change) = changes.get_mut(input.name()) else { continue };
-            // Where nothing holds its stages back, they close all that is open.
-            let fed = stages
-                .values()
-                .filter(|stage| stage.input == input && clocks.all_still(&stage.clocks));
-            let last_open_us = fed.filter_map(StageWork::last_open_end_us).max();
-            change.watermark_us = change.watermark_us.max(last_open_us);
-        }
-        for (name, change) in &changes {
-            let clock = StreamClock { watermark_us: change.watermark_us, is_still: change.idle };
-            clocks.set(Input::Source(name.clone()), clock);
         }
         (changes, clocks)
     }

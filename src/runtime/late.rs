@@ -26,6 +26,8 @@ pub(crate) struct LateTarget {
     pub(crate) sink: SinkTarget,
     pub(crate) source: String,
     pub(crate) stage: String,
+    /// How far behind the watermark the stage begins to refuse.
+    pub(crate) lateness_us: i64,
 }
 
 /// The columns of the table for a source of these columns: those, and what is known of the refusal.
@@ -94,6 +96,7 @@ impl LateWriter {
         time_column: usize,
     ) -> std::result::Result<RecordBatch, ArrowError> {
         let rows = late.num_rows();
+        let watermark_us = watermark_us.map(|us| us.saturating_add(self.target.lateness_us));
         let times = time_of(late, time_column);
         let window = |at: fn((i64, i64)) -> i64| -> TimestampMicrosecondArray {
             times.iter().map(|time| last_window(windows, time?).map(at)).collect()

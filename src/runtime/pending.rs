@@ -7,18 +7,17 @@
 //!                                    ^ the earliest of these holds the watermark
 //! ```
 //!
-//! Under `path_time` every file's time is in its path. Of Parquet files the footer tells it, which
-//! is read only of files that have to wait, so many ahead, and once.
+//! Under `path_time` every file's time is in its path. Of Parquet files the footer tells it, and
+//! more exactly; it is read only of files that have to wait, so many ahead, and once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::Field;
 use futures::{StreamExt, TryStreamExt, stream};
-use tidegauge_spec::{DiscoveryOrder, EpochSpec, Format};
+use tidegauge_spec::{EpochSpec, Format};
 
 use super::compile::SourceRuntime;
-use super::watermark::micros;
 use crate::error::Result;
 use crate::source::{Discovered, parquet_time_min};
 
@@ -36,7 +35,11 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) fn new(files: Vec<Discovered>) -> Self {
+    /// Files whose rows may be older than the times that are known of them by `slack_us`.
+    pub(super) fn new(mut files: Vec<Discovered>, slack_us: i64) -> Self {
+        for file in &mut files {
+            file.time_min_us = file.time_min_us.map(|us| us.saturating_sub(slack_us));
+        }
         Self { files: files.into(), looked: 0 }
     }
 
@@ -67,10 +70,7 @@ impl Pending {
 
     /// Whether [`Pending::look_ahead`] would read anything.
     pub(super) fn has_to_look(&self, source: &SourceRuntime) -> bool {
-        let is_told_by_path = matches!(source.spec.order, DiscoveryOrder::PathTime(_));
-        source.spec.format == Format::Parquet
-            && !is_told_by_path
-            && self.looked < self.files.len().min(AHEAD_MAX)
+        source.spec.format == Format::Parquet && self.looked < self.files.len().min(AHEAD_MAX)
     }
 
     /// Reads the footers of the files that wait next.
@@ -93,22 +93,15 @@ impl Pending {
             .try_collect()
             .await?;
         for (file, time_min_us) in self.files.range_mut(self.looked..end).zip(times) {
-            file.time_min_us = time_min_us;
+            file.time_min_us = time_min_us.or(file.time_min_us);
         }
         self.looked = end;
         Ok(())
     }
 
     /// The time that the watermark may not pass while these files wait, where one is known.
-    pub(super) fn hold_us(&self, source: &SourceRuntime) -> Option<i64> {
-        let earliest_us = self.files.iter().filter_map(|file| file.time_min_us).min()?;
-        Some(match source.spec.order {
-            // A path's time is when its file was begun or written: rows may be older by the delay.
-            DiscoveryOrder::PathTime(_) => {
-                earliest_us.saturating_sub(micros(source.spec.event_time.delay))
-            }
-            _ => earliest_us,
-        })
+    pub(super) fn hold_us(&self) -> Option<i64> {
+        self.files.iter().filter_map(|file| file.time_min_us).min()
     }
 }
 
@@ -133,7 +126,7 @@ mod tests {
     #[test]
     fn an_epoch_takes_files_up_to_its_bounds_and_one_at_least() {
         let files = [9, 3, 3, 3, 3].map(|size| file("x", size)).to_vec();
-        let mut pending = Pending { looked: 2, ..Pending::new(files) };
+        let mut pending = Pending { looked: 2, ..Pending::new(files, 0) };
         let bounds = EpochSpec { bytes_max: 8, files_max: 2, ..EpochSpec::default() };
         let mut sizes = Vec::new();
         while !pending.is_empty() {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tidegauge_spec::DiscoveryOrder;
 use tokio::sync::watch;
 
+use super::close::may_close;
 use super::compile::SourceRuntime;
 use super::engine::{Engine, Step};
 use super::pending::Pending;
@@ -120,7 +122,12 @@ impl Engine {
                 !seen.contains(name, &key, file.etag.as_deref(), file.size)
             })
             .collect();
-        Ok(Pending::new(new))
+        // A path's time is when its file was begun or written: rows may be older by the delay.
+        let slack_us = match source.spec.order {
+            DiscoveryOrder::PathTime(_) => micros(source.spec.event_time.delay),
+            _ => 0,
+        };
+        Ok(Pending::new(new, slack_us))
     }
 
     /// The next files of each source, within the epoch's bounds, and what those that wait hold.
@@ -134,7 +141,7 @@ impl Engine {
                 let looking = waiting.look_ahead(source);
                 self.job.metrics.step(observe::Step::Discover, looking).await?;
             }
-            if let Some(hold_us) = waiting.hold_us(source) {
+            if let Some(hold_us) = waiting.hold_us() {
                 work.add_hold(name, hold_us);
             }
         }
@@ -166,17 +173,12 @@ impl Engine {
         }
     }
 
-    /// Whether an epoch without files would close a window.
+    /// Whether an epoch without files would close a window: because all sources stand still, or those
+    /// do that held the others back.
     fn closes_anything(&self, work: &Work) -> bool {
-        let state = self.state();
-        self.job.plan.stages.values().any(|stage| {
-            let shape = stage.state_shape();
-            // Closed windows that may still change are kept, too.
-            let is_open = state.stages.get(&stage.id).is_some_and(|state| {
-                let mut ends = state.runs.iter().map(|run| shape.last_end(run.pane_max_us));
-                ends.any(|end| state.watermark_us.is_none_or(|watermark| end > watermark))
-            });
-            is_open && self.job.plan.sources_of(stage).iter().all(|name| work.is_still(name))
-        })
+        let mut receipts = BTreeMap::new();
+        let mut stages = self.stage_works(&mut receipts);
+        let (_, clocks) = self.advance(work, &receipts);
+        may_close(&self.job, &mut stages, clocks)
     }
 }

@@ -143,6 +143,15 @@ impl StageWork {
         self.change.watermark_us = self.through_us;
     }
 
+    /// Whether any window may close on the way of the watermark.
+    pub(super) fn may_close(&self) -> bool {
+        let after_us = self.after_us.unwrap_or(i64::MIN);
+        self.through_us.filter(|through_us| *through_us > after_us).is_some_and(|through_us| {
+            let view = StateView::Closing { after_us, through_us };
+            self.seen(&self.pieces, view).next().is_some()
+        })
+    }
+
     /// The view of the windows that close, where there may be any.
     pub(super) fn closing(&self) -> Option<StateView> {
         let (after_us, through_us) = match self.round_us {

@@ -1,6 +1,6 @@
 //! What a run did, in numbers: the summary at its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat};
@@ -8,12 +8,17 @@ use serde::Serialize;
 use tidegauge_commitlog::{CommitRecord, LATE_SINK, SourceRows};
 use tidegauge_spec::JobSpec;
 
+use crate::plan::JobPlan;
+
 /// The counts of a run's committed epochs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Totals {
     epochs: u64,
     files: u64,
     rows: SourceRows,
+    /// The stages that are fed by others.
+    fed: BTreeSet<String>,
+    results_late: u64,
     rows_out: BTreeMap<String, u64>,
     watermarks_us: BTreeMap<String, Option<i64>>,
 }
@@ -35,6 +40,8 @@ pub struct Summary {
     pub rows_filtered: u64,
     /// Rows that came after their windows had closed.
     pub rows_late: u64,
+    /// Rows that one stage emitted and another refused because its windows had closed.
+    pub results_late: u64,
     /// Rows without an event time, or with one of the future.
     pub rows_quarantined: u64,
     /// Rows written, by sink.
@@ -48,9 +55,11 @@ pub struct Summary {
 }
 
 impl Totals {
-    pub(super) fn new(spec: &JobSpec) -> Self {
+    pub(super) fn new(spec: &JobSpec, plan: &JobPlan) -> Self {
         let rows_out = spec.sinks.iter().map(|sink| (sink.name.clone(), 0)).collect();
-        Self { rows_out, ..Self::default() }
+        let fed = plan.stages.values().filter(|stage| stage.input.source().is_none());
+        let fed = fed.map(|stage| stage.id.clone()).collect();
+        Self { rows_out, fed, ..Self::default() }
     }
 
     pub(super) fn add(&mut self, record: &CommitRecord) {
@@ -60,6 +69,8 @@ impl Totals {
             self.rows.add(&source.rows);
             self.watermarks_us.insert(name.clone(), source.watermark_us);
         }
+        let fed = record.stages.iter().filter(|(id, _)| self.fed.contains(*id));
+        self.results_late += fed.map(|(_, stage)| stage.rows.late).sum::<u64>();
         for file in record.files.iter().filter(|file| file.sink != LATE_SINK) {
             *self.rows_out.entry(file.sink.clone()).or_default() += file.rows;
         }
@@ -76,6 +87,7 @@ impl Totals {
             rows_used: self.rows.used,
             rows_filtered: self.rows.filtered,
             rows_late: self.rows.late,
+            results_late: self.results_late,
             rows_quarantined: self.rows.quarantined,
             rows_out: self.rows_out.clone(),
             watermark: watermark_us.and_then(rfc3339),

@@ -12,6 +12,7 @@ mod partition_by;
 mod rewrite;
 mod script;
 mod session;
+mod struct_function;
 mod window_call;
 mod window_function;
 mod window_node;
@@ -26,6 +27,7 @@ pub use nesting::check_nesting;
 pub use pane_function::{pane_functions, pane_start_expr, start_of_mark_expr, window_starts_expr};
 pub use script::{JobStatement, StatementKind, parse_script};
 pub use session::{SessionSettings, at_clock, register_functions, session_state};
+pub use struct_function::window_struct;
 pub use window_function::{
     WINDOW_FUNCTIONS, WindowKey, WindowValue, calls_window_function, strip, window_key,
     window_struct_fields,

@@ -11,6 +11,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionConfig;
 
 use super::pane_function::pane_functions;
+use super::struct_function::struct_function;
 use super::window_function::window_functions;
 use super::window_relation::WindowRelationPlanner;
 
@@ -63,6 +64,9 @@ pub fn at_clock(state: &SessionState, clock_ms: i64) -> SessionState {
 pub fn register_functions(state: &mut SessionState) {
     use datafusion::execution::FunctionRegistry;
     let scalars = window_functions().into_iter().chain(pane_functions());
+    // The only one that takes the place of another.
+    let replaced = state.register_udf(Arc::new(struct_function()));
+    log_clash(replaced.map(|_| None));
     for function in scalars.chain(tidegauge_udfs::all_scalars()) {
         let replaced = state.register_udf(Arc::new(function));
         log_clash(replaced.map(|old| old.map(|old| old.name().to_owned())));

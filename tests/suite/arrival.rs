@@ -111,7 +111,7 @@ async fn a_day_stays_open_while_a_file_of_it_waits() {
     let (summary, is_whole) = days_in_files("    discovery: {order: path_time}\n").await;
     assert_eq!((summary.rows_late, summary.rows_used, is_whole), (0, 18, true));
     // Nothing waits in the end, and the watermark is where it would have been.
-    assert_eq!(summary.watermark.as_deref(), Some("2026-01-03T00:00:00Z"));
+    assert_eq!(summary.watermark.as_deref(), Some("2026-01-02T22:59:01Z"));
     // By name the files come in the same order, and nothing says that the day is not over.
     let (summary, is_whole) = days_in_files("").await;
     assert!(summary.rows_late > 0 && !is_whole, "{summary:?}");
@@ -150,6 +150,42 @@ async fn the_statistics_of_parquet_files_that_wait_hold_the_watermark() {
     };
     let (summary, ..) = hosts_in_files("parquet", without).await;
     assert!(summary.rows_late > 0, "the declared order is trusted: {summary:?}");
+}
+
+#[tokio::test]
+async fn statistics_hold_the_watermark_also_where_paths_tell_a_time() {
+    let folder = scratch();
+    let files = [("x", rows_at(&[10, 12])), ("y", rows_at(&[11]))];
+    for (name, rows) in &files {
+        // The rows are a day older than their path.
+        let name = format!("date=2026-01-02/{name}.parquet");
+        write_parquet(folder.path(), &name, rows, EnabledStatistics::Chunk);
+    }
+    let order = "    discovery: {order: path_time}\n";
+    let path = job(folder.path(), "parquet", order, "epoch: {files_max: 1}");
+    assert_eq!(run_drained(&path).await.rows_late, 0);
+    let all = files.iter().flat_map(|(_, rows)| rows);
+    assert_eq!(published_rows(&path, "out").await, at_once(all));
+}
+
+#[tokio::test]
+async fn a_parquet_file_that_its_writer_has_not_filled_yet_holds_no_rows() {
+    for more in ["", "epoch: {files_max: 1}"] {
+        let folder = scratch();
+        let rows = rows_at(&[0, 1]);
+        write_parquet(folder.path(), "b.parquet", &rows, EnabledStatistics::Chunk);
+        for name in ["a.parquet", "c.parquet"] {
+            std::fs::write(folder.path().join("in").join(name), "").unwrap();
+        }
+        let path = job(folder.path(), "parquet", "", more);
+        let summary = run_drained(&path).await;
+        assert_eq!((summary.files, summary.rows_used), (3, 2));
+        // It is another file once it is filled.
+        let later = rows_at(&[2]);
+        write_parquet(folder.path(), "c.parquet", &later, EnabledStatistics::Chunk);
+        assert_eq!(run_drained(&path).await.rows_used, 1);
+        assert_eq!(published_rows(&path, "out").await, at_once(rows.iter().chain(&later)));
+    }
 }
 
 #[tokio::test]

@@ -29,6 +29,11 @@ async fn a_changed_job_is_refused_with_what_changed() {
         (vec![("max(bytes_out)", "min(bytes_out)")], "query into hopped changed"),
         (vec![("'5 minutes'", "'10 minutes'")], "query into hopped changed"),
         (vec![("dst_port: INT", "dst_port: BIGINT")], "source flows changed"),
+        // Windows that have closed are gone, so that late rows could not be added to them.
+        (
+            vec![("delay: 10s", "delay: 10s, allowed_lateness: 5m")],
+            "allowed_lateness of source flows is new",
+        ),
         (vec![("bytes_out > 10000", "bytes_out > 9000")], "query into large changed"),
         (
             vec![("INTO large", "INTO huge"), ("  large:", "  huge:")],

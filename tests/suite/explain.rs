@@ -187,6 +187,7 @@ fn the_json_has_every_field_in_microseconds() {
             "window": {"kind": "tumble", "size_us": 60_000_000, "offset_us": 0},
             "keys": ["src"], "aggregates": ["count(*)", "sum(bytes)"],
             "state": {"kind": "windows"}, "kept_us_max": 70_000_000,
+            "allowed_lateness_us": 0,
             "watermark": [{"kind": "source", "source": "flows", "event_time": "ts",
                            "delay_us": 10_000_000}],
         })
@@ -199,6 +200,7 @@ fn the_json_has_every_field_in_microseconds() {
             "window": {"kind": "session", "gap_us": 7_200_000_000_u64, "partition_by": ["src"]},
             "keys": ["src"], "aggregates": ["max(peak)", "count(*)"],
             "state": {"kind": "sessions"}, "kept_us_max": 7_210_000_000_u64,
+            "allowed_lateness_us": 0,
             "watermark": [{"kind": "stages", "stages": [2], "event_time": "t"}],
         })
     );
@@ -208,6 +210,23 @@ fn the_json_has_every_field_in_microseconds() {
                 "reads": {"kind": "stages", "stages": [3], "is_joined": false}}])
     );
     assert_eq!(job.get("physical"), None);
+}
+
+#[test]
+fn a_stage_says_how_long_its_windows_may_change_and_where_its_late_rows_are() {
+    let folder = folder_with(TUMBLE, &["out"]);
+    let path = folder.path().join("job.yaml");
+    let job = std::fs::read_to_string(&path).unwrap();
+    let job = job.replace("delay: 10s", "delay: 10s, allowed_lateness: 5m");
+    std::fs::write(&path, job + "late: {location: late/}\n").unwrap();
+    let said = tidegauge(folder.path(), &["explain", "job.yaml"], &[]).done();
+    let line = |label: &str| said.lines().find_map(|line| line.trim().strip_prefix(label)).unwrap();
+    assert_eq!(
+        line("kept").trim(),
+        "until its window closes and 5 minutes more: 6 min 10 s at most"
+    );
+    let stage = line("late rows").trim().strip_prefix("late/").unwrap();
+    assert!(stage.len() == 13 && stage.ends_with('/'), "{stage}");
 }
 
 #[test]

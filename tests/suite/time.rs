@@ -124,6 +124,65 @@ async fn an_idle_source_holds_nobody_back_and_when_all_are_idle_what_is_open_clo
     );
 }
 
+const TWO_LENGTHS: &str = "INSERT INTO out SELECT date_trunc('minute', ts) AS w, count(*) AS n \
+     FROM a GROUP BY 1;\n\
+     INSERT INTO out SELECT date_trunc('day', ts) AS w, count(*) AS n FROM a GROUP BY 1;";
+
+#[tokio::test]
+async fn what_one_query_closes_when_all_stand_still_refuses_no_row_of_another() {
+    let folder = scratch();
+    let path = job(folder.path(), "", TWO_LENGTHS);
+    write_rows(folder.path(), "a", "1.json", &[("10:00:01", "k", 1), ("10:01:01", "k", 1)]);
+    let summary = run_for(&path, 60).await;
+    assert_eq!(summary.rows_out["out"], 3, "two minutes and the day: {summary:?}");
+    // The day is over; of the minutes only those that were open.
+    write_rows(folder.path(), "a", "2.json", &[("10:05:00", "k", 1), ("10:06:01", "k", 1)]);
+    let summary = run_drained(&path).await;
+    assert_eq!((summary.rows_used, summary.rows_late), (2, 0));
+    assert_eq!(
+        published_rows(&path, "out").await,
+        [
+            "2026-01-01T00:00:00Z | 2",
+            "2026-01-01T10:00:00Z | 1",
+            "2026-01-01T10:01:00Z | 1",
+            "2026-01-01T10:05:00Z | 1",
+            "2026-01-01T10:06:00Z | 1"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn windows_close_when_the_source_that_held_them_becomes_idle() {
+    let folder = scratch();
+    let sql = JOINED.replace("JOIN", "LEFT JOIN");
+    let path = job(folder.path(), "", &sql);
+    let yaml = std::fs::read_to_string(&path).unwrap();
+    // The other one is never idle.
+    std::fs::write(&path, yaml.replacen("idle_after: 30s", "idle_after: 1h", 1)).unwrap();
+    write_rows(folder.path(), "a", "1.json", &[("00:00:01", "k", 1), ("00:01:05", "k", 1)]);
+    write_rows(folder.path(), "b", "1.json", &[("00:00:02", "k", 7)]);
+    let summary = run_for(&path, 60).await;
+    assert_eq!(summary.rows_out["out"], 1, "{summary:?}");
+    assert_eq!(published_rows(&path, "out").await, ["2026-01-01T00:00:00Z | 1 | 7"]);
+}
+
+#[tokio::test]
+async fn what_a_second_stage_refuses_is_counted() {
+    let folder = scratch();
+    let sql = "CREATE VIEW m AS SELECT window_time AS t, count(*) AS n FROM TUMBLE(TABLE a, \
+               DESCRIPTOR(ts), INTERVAL '1' MINUTE) GROUP BY window_time;\n\
+               INSERT INTO out SELECT window_end, sum(n) AS n FROM TUMBLE(TABLE m, \
+               DESCRIPTOR(t), INTERVAL '5' MINUTE) GROUP BY window_end;";
+    let path = job(folder.path(), "", sql);
+    write_rows(folder.path(), "a", "1.json", &[("00:00:01", "k", 1)]);
+    assert_eq!(run_drained(&path).await.results_late, 0);
+    // The minute was not there yet; the five minutes were, and closed with the first run.
+    write_rows(folder.path(), "a", "2.json", &[("00:01:01", "k", 1), ("00:01:02", "k", 1)]);
+    let summary = run_drained(&path).await;
+    assert_eq!((summary.rows_used, summary.rows_late, summary.results_late), (2, 0, 1));
+    assert_eq!(published_rows(&path, "out").await, ["2026-01-01T00:05:00Z | 1"]);
+}
+
 #[tokio::test]
 async fn files_without_rows_do_not_keep_a_source_from_being_idle() {
     let folder = scratch();

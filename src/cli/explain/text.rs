@@ -1,4 +1,4 @@
-//! The explanation for a terminal of 80 columns: five lines a stage.
+//! The explanation for a terminal of 80 columns: five lines a stage, and one for its late rows.
 
 use super::lengths::length;
 use crate::plan::{
@@ -63,6 +63,7 @@ fn stage(stage: &StageOutline) -> Vec<String> {
     lines.push(labelled("reads", reads_of(stage)));
     lines.push(labelled("state", state(stage)));
     lines.push(labelled("kept", kept(stage)));
+    lines.extend(stage.late.iter().map(|folder| format!("  {:<11}{folder}", "late rows")));
     let clocks: Vec<String> = stage.watermark.iter().map(clock).collect();
     match clocks.as_slice() {
         [one] => lines.push(labelled("watermark", one.clone())),
@@ -156,6 +157,10 @@ fn kept(stage: &StageOutline) -> String {
         (WindowOutline::Session { .. }, _) => "until the gap after its last row has passed",
         (_, StateOutline::Panes { .. }) => "until the last window that holds it closes",
         _ => "until its window closes",
+    };
+    let until = match stage.allowed_lateness_us {
+        0 => until.to_owned(),
+        us => format!("{until} and {} more", length(us)),
     };
     match stage.kept_us_max {
         Some(us) => format!("{until}: {} at most", length(us)),

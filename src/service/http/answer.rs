@@ -110,7 +110,7 @@ impl JobAnswer {
         let stages = shown.view.stages.iter().map(|(id, stage)| {
             let source = shown.job.plan.stages.get(id).map(|planned| {
                 // One that is fed by stages is of all sources that reach it.
-                Vec::from_iter(shown.job.plan.sources_of(planned)).join(", ")
+                Vec::from_iter(shown.job.plan.sources_of(&planned.input)).join(", ")
             });
             (id.clone(), StageAnswer::new(source, stage))
         });

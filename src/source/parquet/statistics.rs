@@ -25,6 +25,9 @@ pub async fn parquet_time_min(
     field: &Field,
     unit: Option<EpochUnit>,
 ) -> SourceResult<Option<i64>> {
+    if file.size == 0 {
+        return Ok(None);
+    }
     let mut object = ObjectReader::new(store, file.clone());
     let metadata = load(&mut object, &file.display).await?;
     let Some(least) = least_of_groups(&metadata, field, unit)

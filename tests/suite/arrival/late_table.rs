@@ -127,6 +127,42 @@ async fn the_files_of_late_rows_belong_to_the_epoch_that_refused_them() {
 }
 
 #[tokio::test]
+async fn the_table_names_the_source_of_a_row_and_the_watermark_whatever_is_allowed_beyond_it() {
+    let folder = scratch();
+    let place = folder.path().display();
+    let source = |name: &str| {
+        format!(
+            "  {name}:\n    location: {place}/{name}/\n    format: json\n    schema: {{ts: TIMESTAMP}}\n    \
+             event_time: {{column: ts, delay: 0s, allowed_lateness: 1m}}\n"
+        )
+    };
+    let yaml = format!(
+        "name: two\nsources:\n{}{}sinks:\n  out: {{location: {place}/out/}}\nlate: {{location: \
+         {place}/late/}}\nepoch: {{files_max: 1}}\nstate: {{location: {place}/state/}}",
+        source("a"),
+        source("b")
+    );
+    let sql = "CREATE VIEW va AS SELECT date_trunc('minute', ts) AS w, count(*) AS n FROM a GROUP BY 1;\n\
+               CREATE VIEW vb AS SELECT date_trunc('minute', ts) AS w, count(*) AS n FROM b GROUP BY 1;\n\
+               INSERT INTO out SELECT va.w, va.n, vb.n AS m FROM va JOIN vb ON va.w = vb.w;";
+    let path = write_job(folder.path(), &yaml, sql);
+    for name in ["a", "b"] {
+        let input = folder.path().join(name);
+        std::fs::create_dir_all(&input).unwrap();
+        let row = |time: &str| format!("{{\"ts\": \"2026-01-01T{time}Z\"}}\n");
+        std::fs::write(input.join("1.json"), row("00:00:01") + &row("00:06:00")).unwrap();
+        std::fs::write(input.join("2.json"), row("00:00:02")).unwrap();
+    }
+    assert_eq!(run_drained(&path).await.rows_late, 2);
+    let late = late_rows(folder.path()).await;
+    let told: Vec<Vec<&str>> = late.iter().map(|row| row.split(" | ").collect()).collect();
+    let mut sources: Vec<&str> = told.iter().map(|row| row[1]).collect();
+    sources.sort_unstable();
+    assert_eq!(sources, ["a", "b"]);
+    assert!(told.iter().all(|row| row[5] == "2026-01-01T00:06:00Z"), "{late:?}");
+}
+
+#[tokio::test]
 async fn workers_keep_the_same_late_rows() {
     let (_workers, list) = two_workers();
     let folder = scratch();

@@ -130,9 +130,8 @@ impl DrawnChain {
                 stage.partner = None;
             }
             if at < last {
-                let tells_nothing = stage.link == Link::Full;
                 let is_stream = !stage.body.is_closed(&stage.window) && !stage.link.is_closed();
-                if tells_nothing || is_stream {
+                if is_stream {
                     stage.link = Link::TopN;
                     stage.partner = None;
                 }
@@ -155,11 +154,10 @@ impl DrawnChain {
         last.into_iter().flatten().map(|(_, to)| to).collect()
     }
 
-    /// Whether its windows may change after they closed, and its answer tells which window each row
-    /// is of.
+    /// Whether its windows may change after they closed.
     pub fn may_be_revised(&self) -> bool {
         let [stage] = self.stages.as_slice() else { return false };
-        !stage.window.is_session() && stage.link != Link::Full
+        !stage.window.is_session()
     }
 
     /// The sources that the windows of a stage wait for, where rows may come late for them: those

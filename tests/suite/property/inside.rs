@@ -25,7 +25,8 @@ pub enum Link {
     NotExists,
     In,
     NotIn,
-    /// Tells no window any more, so that nothing can follow it.
+    /// At least as much as any of the others.
+    All,
     Full,
 }
 
@@ -33,7 +34,7 @@ pub fn drawn_link() -> impl Strategy<Value = Link> {
     use Link::*;
     let links = vec![
         Having, OrderBy, TopN, Ranked, Share, Again, Distinct, Inner, Left, Right, Union, Scalar,
-        Exists, NotExists, In, NotIn, Full,
+        Exists, NotExists, In, NotIn, All, Full,
     ];
     prop_oneof![1 => Just(Nothing), 2 => proptest::sample::select(links)]
 }
@@ -49,7 +50,7 @@ impl Link {
         use Link::*;
         matches!(
             self,
-            Inner | Left | Right | Union | Scalar | Exists | NotExists | In | NotIn | Full
+            Inner | Left | Right | Union | Scalar | Exists | NotExists | In | NotIn | All | Full
         )
     }
 
@@ -69,10 +70,10 @@ impl Link {
 
     /// Its text, and the columns in addition to those of every view.
     fn sql(self, a: &Relation, b: &Relation) -> (String, Vec<String>) {
-        use Link::{Exists, Having, In, NotExists, NotIn, Nothing, OrderBy, Ranked, TopN};
+        use Link::{All, Exists, Having, In, NotExists, NotIn, Nothing, OrderBy, Ranked, TopN};
         let keeps = matches!(
             self,
-            Nothing | Having | OrderBy | TopN | Ranked | Exists | NotExists | In | NotIn
+            Nothing | Having | OrderBy | TopN | Ranked | Exists | NotExists | In | NotIn | All
         );
         let more = if keeps { a.more.clone() } else { vec![] };
         let sql = if self.is_of_two() { self.of_two(a, b) } else { self.of_one(a) };
@@ -139,6 +140,10 @@ impl Link {
                      WHERE {same} AND b.x > 1)"
                 )
             }
+            Self::All => format!(
+                "SELECT {all} FROM {view} AS a WHERE a.x >= ALL (SELECT b.x FROM {other} AS b WHERE \
+                 {same})"
+            ),
             _ => format!(
                 "SELECT {columns} FROM {view} UNION ALL SELECT {columns} FROM {other} WHERE x > 1"
             ),
@@ -182,17 +187,19 @@ fn joined(kind: &str, a: &Relation, b: &Relation) -> String {
 }
 
 fn full(a: &Relation, b: &Relation) -> String {
-    let others: Vec<String> =
-        a.window.iter().map(|column| format!("b.{column} AS other_{column}")).collect();
-    let both =
-        COLUMNS.map(|column| format!("a.{column} AS {column}, b.{column} AS other_{column}"));
+    let window: Vec<String> = a.window.iter().map(|column| either(column)).collect();
     format!(
-        "SELECT {}, {}, {} FROM {} AS a FULL JOIN {} AS b ON {} AND a.k = b.k",
-        of(&a.window, "a"),
-        others.join(", "),
-        both.join(", "),
+        "SELECT {}, {}, b.d AS d, a.x AS x, b.f AS f, {} FROM {} AS a FULL JOIN {} AS b ON {} AND \
+         a.k = b.k",
+        window.join(", "),
+        either("k"),
+        either("id"),
         a.name,
         b.name,
         same_window(a)
     )
+}
+
+fn either(column: &str) -> String {
+    format!("coalesce(a.{column}, b.{column}) AS {column}")
 }

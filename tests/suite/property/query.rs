@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::chain::{Program, Relation};
 use super::reference::Step;
-use super::windows::DrawnWindow;
+use super::windows::{DrawnWindow, Spelling};
 
 /// What is asked of the rows of a window.
 #[derive(Debug, Clone)]
@@ -31,6 +31,7 @@ enum Kind {
     Aggregate,
     Rows,
     FirstRows,
+    FirstOfKey,
     RankedRows,
     DistinctRows,
 }
@@ -101,6 +102,7 @@ pub fn drawn_body() -> impl Strategy<Value = DrawnBody> {
         8 => Just(Kind::Aggregate),
         1 => Just(Kind::Rows),
         1 => Just(Kind::FirstRows),
+        1 => Just(Kind::FirstOfKey),
         1 => Just(Kind::RankedRows),
         1 => Just(Kind::DistinctRows),
     ];
@@ -208,7 +210,7 @@ impl DrawnBody {
         input: &Relation,
         waits_for: &'static [&'static str],
     ) -> (String, String) {
-        let is_arroyo = window.columns().len() > 1;
+        let is_arroyo = window.spelling == Spelling::Arroyo;
         let (time, shift_us) = match is_arroyo {
             true => input.carried_time(),
             false => (input.time.clone(), 0),
@@ -249,14 +251,14 @@ impl DrawnBody {
             .map(|&name| name.to_owned())
             .chain(self.more_names(window, input))
             .collect();
-        let job =
-            format!("SELECT w.start AS ws, w.end AS we, {} FROM ({job}) AS s", names.join(", "));
-        let reference = inner(
-            "window_start, window_end",
-            &windows,
-            "",
-            "window_start AS ws, window_end AS we, ",
-        );
+        let told = window.columns();
+        let fields: Vec<String> = told
+            .iter()
+            .map(|(from, to)| format!("{} AS {to}", from.replace("window_", "w.")))
+            .collect();
+        let job = format!("SELECT {}, {} FROM ({job}) AS s", fields.join(", "), names.join(", "));
+        let outer = format!("{}, ", renamed(&told));
+        let reference = inner("window_start, window_end", &windows, "", &outer);
         (job, reference)
     }
 
@@ -291,6 +293,13 @@ impl DrawnBody {
         };
         match self.kind {
             Kind::FirstRows => ranked("ROW_NUMBER", &input.order),
+            // The views' own columns have the names that it gives to those of the next window.
+            Kind::FirstOfKey if !input.is_source => ranked("ROW_NUMBER", &input.order),
+            Kind::FirstOfKey => format!(
+                "SELECT DISTINCT ON ({by}) {window_columns}, {columns} FROM {relation}{condition} \
+                 ORDER BY {by}, {}",
+                input.order
+            ),
             Kind::RankedRows if self.makes.is_multiple_of(2) => ranked("DENSE_RANK", "x DESC"),
             Kind::RankedRows => ranked("RANK", "x"),
             Kind::DistinctRows => format!(

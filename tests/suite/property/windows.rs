@@ -153,12 +153,13 @@ impl DrawnWindow {
 
     /// The window's columns that are grouped by; they tell which window it is.
     pub fn columns(&self) -> Vec<WindowColumn> {
+        let is_told_by_start = matches!(self.family, Family::Hop { .. });
         match self.spelling {
+            Spelling::Arroyo if self.columns == 0 && is_told_by_start => return vec![START],
             Spelling::Arroyo => return vec![START, END],
             Spelling::DateTrunc | Spelling::DateBin => return vec![START],
             _ => {}
         }
-        let is_told_by_start = matches!(self.family, Family::Hop { .. });
         match self.columns {
             0 if is_told_by_start => vec![START],
             1 => vec![END],
