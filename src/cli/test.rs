@@ -2,20 +2,24 @@
 //! or whole and at three random cuts.
 //!
 //! ```text
-//! case: file -> cases    trial: a case that fits its job    epochs: arrival and cuts
-//!                        runs it epoch by epoch, and        compare: expected against counted
+//! case: file -> drafts   trial: a case that fits its job,   columns: rows against their columns
+//!                        epoch by epoch                     epochs: arrival and cuts
+//!                                                           compare: expected against counted
 //! ```
 
 mod case;
+mod columns;
 mod compare;
 mod epochs;
 mod place;
 mod trial;
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use tidegauge_spec::JobSpec;
 
 use super::failure::Failure;
 use trial::Trial;
@@ -33,14 +37,20 @@ pub(super) struct TestArguments {
 pub(super) async fn test(arguments: TestArguments) -> Result<(), Failure> {
     let named = !arguments.jobs.is_empty();
     let jobs = if named { arguments.jobs } else { all_jobs()? };
-    let mut trials = Vec::new();
+    let (mut trials, mut wrong) = (Vec::new(), Vec::new());
     for job in &jobs {
         let path = test_file_of(job);
         if !path.exists() && !named {
             say(&format!("{}: no cases at {}", job.display(), path.display()))?;
             continue;
         }
-        trials.extend(trials_of(job, &path).await?);
+        match trials_of(job, &path).await {
+            Ok(found) => trials.extend(found),
+            Err(failure) => wrong.push(failure),
+        }
+    }
+    if let Some(failure) = Failure::all(wrong) {
+        return Err(failure);
     }
     let (mut passed, mut failed) = (0, 0);
     for (job, trial) in &trials {
@@ -76,14 +86,19 @@ fn all_jobs() -> Result<Vec<PathBuf>, Failure> {
 
 /// The cases of a job, or all that is wrong with them: nothing is run of cases that have mistakes.
 async fn trials_of(job: &Path, path: &Path) -> Result<Vec<(PathBuf, Trial)>, Failure> {
-    let (mut trials, mut wrong) = (Vec::new(), Vec::new());
-    for case in case::load(path).map_err(Failure::bad)? {
-        match Trial::new(job, path, case).await {
+    if !job.exists() {
+        JobSpec::load(job, &|_| None)?;
+    }
+    let (mut trials, mut wrong) = (Vec::new(), Vec::<Failure>::new());
+    for draft in case::load(path).map_err(Failure::bad)? {
+        match Trial::new(job, draft).await {
             Ok(trial) => trials.push((job.to_owned(), trial)),
-            Err(failure) => wrong.push(failure),
+            Err(failures) => wrong.extend(failures),
         }
     }
-    wrong.dedup_by(|a, b| a.message() == b.message());
+    // A job that is bad is so for each of its cases.
+    let mut said = BTreeSet::new();
+    wrong.retain(|failure| said.insert(failure.message().to_owned()));
     Failure::all(wrong).map_or(Ok(trials), Err)
 }
 

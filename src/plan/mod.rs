@@ -33,5 +33,6 @@ pub use fingerprint::{differences, fingerprint};
 pub use input::Input;
 pub use job_plan::{JobPlan, SinkTable, SourceTable, Unit};
 pub use physical::{CutInput, CutTarget, IngestCut};
+pub(crate) use query::REVISION;
 pub use query::{Query, utc_type};
 pub use stage::{SessionKeys, Stage};

@@ -39,6 +39,7 @@ pub use reader::{InputFile, OpenSettings, read_file};
 pub use schema::arrow_schema;
 pub use store::open_store;
 pub use timestamp::{parse_timestamp, timestamp_from_number};
+pub(crate) use value::sql_name;
 
 /// Bytes in; a batch and the rejects out. One decoder reads one file from its start.
 ///

@@ -55,7 +55,7 @@ pub(super) fn shown(value: &str) -> String {
 }
 
 /// The type as the job file writes it.
-pub(super) fn sql_name(data_type: &DataType) -> String {
+pub(crate) fn sql_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "BOOLEAN".into(),
         DataType::Int8 => "TINYINT".into(),

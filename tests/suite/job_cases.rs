@@ -164,15 +164,99 @@ fn the_parts_of_several_sources_are_read_in_the_same_epochs() {
 }
 
 #[test]
-fn a_record_that_does_not_fit_fails_its_case_by_its_place_in_the_case() {
-    let case = "name: bad\ninput: {flows: [{ts: \"2026-01-01T00:00:01Z\", bytes: many}]}\n\
-                cuts: {}\nexpect: {host_minutes: []}";
-    let ran = test_case(case);
-    assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(
-        ran.stdout.contains("flows/epoch-000001.json") && !ran.stdout.contains("/.tmp"),
-        "{ran:?}"
+fn a_record_of_a_file_that_does_not_fit_is_named_by_its_own_path_and_line() {
+    let folder = example();
+    let good = "{\"ts\": \"2026-01-01T00:00:01Z\", \"bytes\": 1}";
+    let lines = format!("{good}\n{}\n", good.replace("1}", "\"four\"}"));
+    write(folder.path(), "fixtures/bad.json", &lines);
+    write(
+        folder.path(),
+        CASES,
+        "cases:\n  - name: bad\n    input: {flows: {files: [../../fixtures/bad.json]}}\n    cuts: {}\n    \
+         expect: {host_minutes: []}\n",
     );
+    let ran = test(folder.path());
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert_snapshot!(ran.stdout, @r#"
+    FAILED  jobs/minutes.yaml / bad
+      at the cut flows: 1 files
+      error: tests/jobs/../../fixtures/bad.json:2: field bytes: "four" is not BIGINT (byte 43)
+    0 passed, 1 failed
+    "#);
+}
+
+#[test]
+fn a_value_or_a_column_of_a_row_that_its_source_does_not_have_is_a_mistake() {
+    let rows = |rows: &str| {
+        refused(&format!(
+            "name: bad\ninput: {{flows: [{rows}]}}\narrival: shuffled\nexpect: {{host_minutes: []}}"
+        ))
+    };
+    let good = "{ts: \"2026-01-01T00:00:01Z\", bytes: 1}";
+    assert_snapshot!(rows(&format!("{good}, {{ts: noon, host: [a], bytes: four}}")), @r#"
+    tests/jobs/minutes.yaml: case "bad": input.flows[1].ts: "noon" is not TIMESTAMP
+    tests/jobs/minutes.yaml: case "bad": input.flows[1].host: "[\"a\"]" is not VARCHAR
+    tests/jobs/minutes.yaml: case "bad": input.flows[1].bytes: "four" is not BIGINT
+    "#);
+    assert_snapshot!(rows("{TS: \"2026-01-01T00:00:01Z\", byts: 4}, {bytes: 1.5}, {country: de}"), @r#"
+    tests/jobs/minutes.yaml: case "bad": input.flows[0]: flows has no column called "TS"; write ts
+    tests/jobs/minutes.yaml: case "bad": input.flows[0]: flows has no column called "byts"; write bytes
+    tests/jobs/minutes.yaml: case "bad": input.flows[1].bytes: "1.5" has a fraction, which BIGINT cannot hold
+    tests/jobs/minutes.yaml: case "bad": input.flows[2]: flows has no column called "country"; write one of ts, host, bytes
+    "#);
+}
+
+#[test]
+fn an_expected_value_that_its_column_cannot_hold_is_a_mistake() {
+    let row = |row: &str| refused(&format!("name: bad\n{ROWS}\nexpect: {{host_minutes: [{row}]}}"));
+    assert_snapshot!(row("{flows: one, bytes: \"1\", window_start: noon, host: 10}"), @r#"
+    tests/jobs/minutes.yaml: case "bad": expect.host_minutes[0].window_start: "noon" is not TIMESTAMP; write a time, such as "2026-01-01T00:00:00Z", or seconds since 1970
+    tests/jobs/minutes.yaml: case "bad": expect.host_minutes[0].host: 10 is not VARCHAR; write "10"
+    tests/jobs/minutes.yaml: case "bad": expect.host_minutes[0].flows: "one" is not BIGINT; write a whole number
+    tests/jobs/minutes.yaml: case "bad": expect.host_minutes[0].bytes: "1" is not BIGINT; write 1
+    "#);
+}
+
+#[test]
+fn expected_times_may_be_numbers_or_have_another_offset() {
+    let case = format!(
+        "name: spelt\n{ROWS}\nexpect: {{host_minutes: [{{window_start: 1767225600, bytes: 5}}, \
+         {{window_start: \"2026-01-01 01:02+01:00\", bytes: 2}}]}}"
+    );
+    // All rows come in one epoch, or else one of them is late.
+    test_case(&format!("{case}\ncuts: {{}}")).done();
+}
+
+#[test]
+fn a_window_that_is_written_again_asks_for_cuts() {
+    let folder = example();
+    let job = std::fs::read_to_string(folder.path().join("jobs/minutes.yaml")).unwrap();
+    let job = job.replace("delay: 10s", "delay: 10s, allowed_lateness: 5m");
+    write(folder.path(), "jobs/minutes.yaml", &job);
+    let run = |more: &str, rows: &str| {
+        let case = format!("name: again\n{ROWS}\n{more}\nexpect: {{host_minutes: [{rows}]}}");
+        let case = case.replace('\n', "\n    ");
+        write(folder.path(), CASES, &format!("cases:\n  - {case}\n"));
+        test(folder.path())
+    };
+    let all = "{bytes: 1, _revision: 0}, {bytes: 5, _revision: 1}, {bytes: 2, _revision: 0}";
+    run("cuts: {flows: [2]}", all).done();
+    assert_snapshot!(run("", all).failed(2), @r#"tests/jobs/minutes.yaml: case "again": expect.host_minutes[1]._revision: which rows come late for a window depends on where the epochs end; say that too, such as cuts: {flows: [2]}"#);
+    assert_snapshot!(run("arrival: shuffled\ncuts: {flows: [2]}", all).failed(2), @r#"tests/jobs/minutes.yaml: case "again": expect.host_minutes[1]._revision: which rows come late for a window depends on their order; write arrival: as_written or by_event_time"#);
+    let drawn = run("", "{bytes: 5}, {bytes: 2}");
+    let says = "\n  host_minutes has windows that were written again (_revision): which rows come \
+                late for a window depends on where the epochs end; say that too, such as cuts: \
+                {flows: [2]}\n";
+    assert!(drawn.code == 1 && drawn.stdout.contains(says), "{drawn:?}");
+}
+
+#[test]
+fn a_job_that_is_not_there_is_named_and_not_its_cases() {
+    let folder = example();
+    let failed = |job: &str| tidegauge(folder.path(), &["test", job], &[]).failed(2);
+    assert_snapshot!(failed("jobs/nope.yaml"), @"jobs/nope.yaml: cannot be read: No such file or directory (os error 2); write the path of a job file");
+    std::fs::rename(folder.path().join(CASES), folder.path().join("cases.yaml")).unwrap();
+    assert_snapshot!(failed("jobs/minutes.yaml"), @"tests/jobs/minutes.yaml: the cases cannot be read: No such file or directory (os error 2); write the cases of the job there");
 }
 
 #[test]
@@ -181,17 +265,21 @@ fn mistakes_in_cuts_and_counts_say_what_would_be_right() {
         |more: &str| refused(&format!("name: bad\n{ROWS}\nexpect: {{host_minutes: []}}\n{more}"));
     assert_snapshot!(with("cuts: {flows: [1, 4]}"), @r#"tests/jobs/minutes.yaml: case "bad": cuts.flows[1]: 4 is past the end: flows has 3 rows; write at most 3"#);
     assert_snapshot!(with("cuts: {flows: [2, 1]}"), @r#"tests/jobs/minutes.yaml: case "bad": cuts.flows[1]: 1 comes after 2, and cuts do not go back; write at least 2"#);
-    assert_snapshot!(with("cuts: {flow: [2]}"), @r#"tests/jobs/minutes.yaml: case "bad": cuts.flow: the case has no input of flow; it has that of flows"#);
+    assert_snapshot!(with("cuts: {flow: [2]}"), @r#"tests/jobs/minutes.yaml: case "bad": cuts.flow: the case has no input of flow; write flows"#);
     assert_snapshot!(with("cuts: {flows: 2}"), @r#"tests/jobs/minutes.yaml: case "bad": cuts.flows: 2 does not belong here; write after how many rows or files of each source an epoch ends, such as {flows: [2, 5]}"#);
     assert_snapshot!(with("cuts: {flows: [-1]}"), @r#"tests/jobs/minutes.yaml: case "bad": cuts.flows[0]: -1 does not belong here; write after how many rows or files of each source an epoch ends, such as {flows: [2, 5]}"#);
+    assert_snapshot!(with("quarantined: {more: 1}"), @r#"tests/jobs/minutes.yaml: case "bad": quarantined.more: the case has no input of more; it has that of flows"#);
+    assert_snapshot!(refused("name: bad\ninput: {}\nexpect: {}\ncuts: {flows: [1]}"), @r#"tests/jobs/minutes.yaml: case "bad": cuts.flows: the case has no input of flows, nor of another source; write input: {flows: [...]}"#);
+    assert_snapshot!(with("drian: true"), @r#"tests/jobs/minutes.yaml: case "bad": "drian" is not a known key; write drain"#);
+    assert_snapshot!(with("seed: 1"), @r#"tests/jobs/minutes.yaml: case "bad": "seed" is not a known key; the keys here are name, env, input, arrival, cuts, drain, late, quarantined, expect, tolerance"#);
     assert_snapshot!(with("late: 1"), @r#"tests/jobs/minutes.yaml: case "bad": late: which rows are late depends on where the epochs end; say that too, such as cuts: {flows: [2]}"#);
-    assert_snapshot!(with("late: {flow: 1}"), @r#"tests/jobs/minutes.yaml: case "bad": late.flow: the case has no input of flow; it has that of flows"#);
+    assert_snapshot!(with("late: {flow: 1}"), @r#"tests/jobs/minutes.yaml: case "bad": late.flow: the case has no input of flow; write flows"#);
     assert_snapshot!(with("late: 1\ncuts: {flows: [1]}\narrival: shuffled"), @r#"tests/jobs/minutes.yaml: case "bad": late: which rows are late depends on their order; write arrival: as_written or by_event_time"#);
     assert_snapshot!(with("quarantined: some"), @r#"tests/jobs/minutes.yaml: case "bad": quarantined: "some" does not belong here; write how many rows, such as 3, or by source, such as {flows: 3}"#);
     assert_snapshot!(with("arrival: sorted"), @r#"tests/jobs/minutes.yaml: case "bad": arrival: "sorted" is not an order; write as_written, by_event_time or shuffled"#);
-    assert_snapshot!(with("drain: maybe"), @r#"tests/jobs/minutes.yaml: case "bad": drain: write true or false"#);
-    assert_snapshot!(with("tolerance: tiny"), @r#"tests/jobs/minutes.yaml: case "bad": tolerance: write a number from 0, such as 1.0e-6"#);
-    assert_snapshot!(with("cut: {flows: [1]}"), @r#"tests/jobs/minutes.yaml: case "bad": "cut" is not a known key; the keys here are name, env, input, arrival, cuts, drain, late, quarantined, expect, tolerance"#);
+    assert_snapshot!(with("drain: maybe"), @r#"tests/jobs/minutes.yaml: case "bad": drain: "maybe" does not belong here; write true or false"#);
+    assert_snapshot!(with("tolerance: tiny"), @r#"tests/jobs/minutes.yaml: case "bad": tolerance: "tiny" does not belong here; write a number from 0, such as 1.0e-6"#);
+    assert_snapshot!(with("cut: {flows: [1]}"), @r#"tests/jobs/minutes.yaml: case "bad": "cut" is not a known key; write cuts"#);
 }
 
 #[test]
@@ -202,15 +290,15 @@ fn mistakes_in_input_and_expectation_say_what_would_be_right() {
     assert_snapshot!(flows("{files: [../../fixtures/3.json]}"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows.files[0]: tests/jobs/../../fixtures/3.json cannot be read: No such file or directory (os error 2); write a path relative to this file"#);
     assert_snapshot!(flows("{files: [../../fixtures]}"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows.files[0]: tests/jobs/../../fixtures is no file; write each of its files by itself"#);
     assert_snapshot!(flows("{files: [], rows: []}"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows: has rows and files; write one of the two"#);
-    assert_snapshot!(flows("{file: a.json}"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows: "file" is not a known key; the keys here are rows, files"#);
-    assert_snapshot!(flows("{}"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows: write a list of rows, or {files: [../fixtures/a.json]}"#);
-    assert_snapshot!(flows("a.json"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows: write a list of rows, or {files: [../fixtures/a.json]}"#);
+    assert_snapshot!(flows("{file: a.json}"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows: "file" is not a known key; write files"#);
+    assert_snapshot!(flows("{}"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows: has neither rows nor files; write a list of rows, or {files: [../fixtures/a.json]}"#);
+    assert_snapshot!(flows("a.json"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows: "a.json" does not belong here; write a list of rows, or {files: [../fixtures/a.json]}"#);
     assert_snapshot!(flows("[1]"), @r#"tests/jobs/minutes.yaml: case "bad": input.flows[0]: 1 does not belong here; write a row, a mapping of columns to values"#);
     let by_time = "name: bad\ninput: {flows: {files: []}}\nexpect: {}\narrival: by_event_time";
     assert_snapshot!(refused(by_time), @r#"tests/jobs/minutes.yaml: case "bad": arrival: flows is given as files, whose rows are not sorted; write as_written or shuffled"#);
-    assert_snapshot!(refused("name: bad\ninput: {flow: []}\nexpect: {}"), @r#"tests/jobs/minutes.yaml: case "bad": input: the job has no source called "flow"; write one of flows"#);
+    assert_snapshot!(refused("name: bad\ninput: {flow: []}\nexpect: {}"), @r#"tests/jobs/minutes.yaml: case "bad": input: the job has no source called "flow"; write flows"#);
     assert_snapshot!(refused("name: bad\ninput: {flows: []}\nexpect: {minutes: []}"), @r#"tests/jobs/minutes.yaml: case "bad": expect: the job has no sink called "minutes"; write one of host_minutes"#);
-    assert_snapshot!(refused("name: bad\ninput: {}\nexpect: {host_minutes: [{byte: 1}]}"), @r#"tests/jobs/minutes.yaml: case "bad": expect.host_minutes[0]: host_minutes has no column called "byte"; write one of window_start, host, flows, bytes"#);
+    assert_snapshot!(refused("name: bad\ninput: {}\nexpect: {host_minutes: [{byte: 1}]}"), @r#"tests/jobs/minutes.yaml: case "bad": expect.host_minutes[0]: host_minutes has no column called "byte"; write bytes"#);
     assert_snapshot!(refused("name: bad\nexpect: {}"), @r#"tests/jobs/minutes.yaml: case "bad": input: is missing; write what each source reads, such as input: {flows: [{ts: ..., bytes: 1}]}"#);
     assert_snapshot!(refused("name: bad\ninput: {}"), @r#"tests/jobs/minutes.yaml: case "bad": expect: is missing; write the rows of each sink, such as expect: {findings: []}"#);
     assert_snapshot!(refused("input: {}\nexpect: {}"), @r#"tests/jobs/minutes.yaml: cases[0]: name: is missing; write what the case shows, such as name: a port scan is found"#);
@@ -225,6 +313,24 @@ fn every_case_with_a_mistake_is_named_and_none_is_run() {
     assert_snapshot!(test(folder.path()).failed(2), @r#"
     tests/jobs/minutes.yaml: case "one": name: is that of another case too; write one of its own
     tests/jobs/minutes.yaml: case "two": expect: is missing; write the rows of each sink, such as expect: {findings: []}
+    "#);
+    let all = "name: one\ndrian: true\narrival: sorted\ncuts: {flows: [9, x]}\n\
+               input: {flows: [{byts: 1}, 2]}\nexpect: {host_minutes: [{byte: 1, flows: one}]}\n\
+               nam: two\ninput: {flow: []}\nexpect: {minutes: [{a: 1}]}";
+    let all = all.replace('\n', "\n    ").replace("    nam:", "  - nam:");
+    write(folder.path(), CASES, &format!("cases:\n  - {all}\n"));
+    assert_snapshot!(test(folder.path()).failed(2), @r#"
+    tests/jobs/minutes.yaml: case "one": "drian" is not a known key; write drain
+    tests/jobs/minutes.yaml: case "one": input.flows[1]: 2 does not belong here; write a row, a mapping of columns to values
+    tests/jobs/minutes.yaml: case "one": arrival: "sorted" is not an order; write as_written, by_event_time or shuffled
+    tests/jobs/minutes.yaml: case "one": cuts.flows[0]: 9 is past the end: flows has 2 rows; write at most 2
+    tests/jobs/minutes.yaml: case "one": cuts.flows[1]: "x" does not belong here; write after how many rows or files of each source an epoch ends, such as {flows: [2, 5]}
+    tests/jobs/minutes.yaml: case "one": input.flows[0]: flows has no column called "byts"; write bytes
+    tests/jobs/minutes.yaml: case "one": expect.host_minutes[0]: host_minutes has no column called "byte"; write bytes
+    tests/jobs/minutes.yaml: case "one": expect.host_minutes[0].flows: "one" is not BIGINT; write a whole number
+    tests/jobs/minutes.yaml: cases[1]: "nam" is not a known key; write name
+    tests/jobs/minutes.yaml: cases[1]: input: the job has no source called "flow"; write flows
+    tests/jobs/minutes.yaml: cases[1]: expect: the job has no sink called "minutes"; write one of host_minutes
     "#);
     write(folder.path(), CASES, "cases: []\n");
     assert_snapshot!(test(folder.path()).failed(2), @r#"tests/jobs/minutes.yaml: cases: is empty; write a list such as cases: [{name: ..., input: ..., expect: ...}]"#);

@@ -75,3 +75,4 @@ pub use sink::SinkSpec;
 pub use source::{DiscoveryOrder, SourceSpec};
 pub use sql::SqlText;
 pub use state::StateSpec;
+pub use suggest::nearest;

@@ -8,7 +8,7 @@ const LIKENESS_MIN: f64 = 0.87;
 const WORD_BYTES_MAX: usize = 100;
 
 /// The known word nearest to `word`, if one is near enough to be what was meant.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > WORD_BYTES_MAX {
         return None;
     }

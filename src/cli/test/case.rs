@@ -1,4 +1,5 @@
-//! The file of a job's cases, read and checked as far as it goes without the job.
+//! The file of a job's cases, read and checked as far as it goes without the job. All mistakes are
+//! told in one go, so a case that has some is read on, as if what is wrong were not there.
 //!
 //! ```yaml
 //! cases:
@@ -18,12 +19,13 @@
 //!     tolerance: 1e-6
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tidegauge_spec::nearest;
 
-use super::place::{Fields, Place};
+use super::place::{Fields, Mistakes, Place};
 
 const KEYS: [&str; 10] = [
     "name",
@@ -37,6 +39,8 @@ const KEYS: [&str; 10] = [
     "expect",
     "tolerance",
 ];
+const NAME: &str = "what the case shows, such as name: a port scan is found";
+const INPUTS: &str = "what each source reads, such as input: {flows: [{ts: ..., bytes: 1}]}";
 const INPUT: &str = "a list of rows, or {files: [../fixtures/a.json]}";
 const ROW: &str = "a row, a mapping of columns to values";
 const TOLERANCE: f64 = 1e-9;
@@ -114,225 +118,288 @@ impl Counts {
     }
 }
 
-/// Reads the cases at `path`; the error says all that is wrong, by file, case and place.
-pub(super) fn load(path: &Path) -> Result<Vec<Case>, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("{}: the cases cannot be read: {error}", path.display()))?;
-    let file: Value =
-        serde_yaml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    let whole = |message: String| format!("{}: {message}", path.display());
-    let places = cases(&file).map_err(whole)?;
+/// A case as it was written, with what is wrong with it.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// Its file and name, or the place in the file of a case without a name.
+    pub(super) title: String,
+    /// Nothing where it is too far from a case to be checked against its job.
+    pub(super) case: Option<Case>,
+    /// Each with its place in the case.
+    pub(super) mistakes: Vec<String>,
+}
+
+/// The cases at `path`; the error is for a file that has none to check.
+pub(super) fn load(path: &Path) -> Result<Vec<Draft>, String> {
+    let file = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        format!("{file}: the cases cannot be read: {error}; write the cases of the job there")
+    })?;
+    let whole: Value = serde_yaml::from_str(&text).map_err(|error| format!("{file}: {error}"))?;
+    let mistakes = Mistakes::default();
+    let places = cases(&Place::root(&whole, &mistakes)).unwrap_or_default();
+    let values: Vec<&Value> = places.iter().map(Place::value).collect();
+    if !mistakes.is_empty() {
+        let lines = mistakes.into_list().into_iter().map(|message| format!("{file}: {message}"));
+        return Err(lines.collect::<Vec<_>>().join("\n"));
+    }
     let folder = path.parent().unwrap_or(Path::new(""));
-    let (mut good, mut wrong) = (Vec::<Case>::new(), Vec::new());
-    for (at, place) in places.iter().enumerate() {
-        match case(place, folder) {
-            Ok(case) if good.iter().any(|other| other.name == case.name) => {
-                let message = "name: is that of another case too; write one of its own";
-                wrong.push(in_case(path, &case.name, message));
-            }
-            Ok(case) => good.push(case),
-            Err(message) => match place.value().get("name").and_then(Value::as_str) {
-                Some(name) => wrong.push(in_case(path, name, &message)),
-                None => wrong.push(format!("{}: cases[{at}]: {message}", path.display())),
-            },
+    let mut names = BTreeSet::new();
+    let drafts = values.into_iter().enumerate().map(|(at, value)| {
+        let name = value.get("name").and_then(Value::as_str);
+        let title = match name {
+            Some(name) => format!("{file}: case {name:?}"),
+            None => format!("{file}: cases[{at}]"),
+        };
+        let mistakes = Mistakes::default();
+        let place = Place::root(value, &mistakes);
+        let case = case(&place, &mistakes, folder);
+        if name.is_some_and(|name| !names.insert(name)) {
+            place.mistake("name: is that of another case too; write one of its own");
         }
-    }
-    match wrong.is_empty() {
-        true => Ok(good),
-        false => Err(wrong.join("\n")),
-    }
+        Draft { title, case, mistakes: mistakes.into_list() }
+    });
+    Ok(drafts.collect())
 }
 
-/// A message about a case.
-pub(super) fn in_case(file: &Path, name: &str, message: &str) -> String {
-    format!("{}: case {name:?}: {message}", file.display())
-}
-
-/// The values of the cases; places in them are counted from each case.
-fn cases(file: &Value) -> Result<Vec<Place<'_>>, String> {
+/// The places of the cases.
+fn cases<'a>(file: &Place<'a>) -> Option<Vec<Place<'a>>> {
     let right = "a list such as cases: [{name: ..., input: ..., expect: ...}]";
-    let list = Place::root(file).fields(&["cases"])?.required("cases", right)?.list(right)?;
-    match list.is_empty() {
-        true => Err(format!("cases: is empty; write {right}")),
-        false => Ok(list.iter().map(|place| Place::root(place.value())).collect()),
+    let place = file.fields(&["cases"])?.required("cases", right)?;
+    let list = place.list(right)?;
+    if list.is_empty() {
+        place.mistake(format!("is empty; write {right}"));
     }
+    Some(list)
 }
 
-fn case(place: &Place<'_>, folder: &Path) -> Result<Case, String> {
+/// Nothing where it is no mapping, and without its variables the job cannot be read.
+fn case(place: &Place<'_>, mistakes: &Mistakes, folder: &Path) -> Option<Case> {
     let fields = place.fields(&KEYS)?;
-    let name = "what the case shows, such as name: a port scan is found";
-    let input = input(&fields, folder)?;
+    let name = fields.required("name", NAME).and_then(|place| place.text(NAME));
+    let input = fields.required("input", INPUTS).and_then(|place| input(&place, folder));
+    let known = input.as_ref();
+    let counted = |key| fields.setting(key, Counts::Total(0), |place| counts(place, known));
     let case = Case {
-        name: fields.required("name", name)?.text(name)?.to_owned(),
-        env: fields.setting("env", BTreeMap::new(), env)?,
-        arrival: fields.setting("arrival", Arrival::AsWritten, arrival)?,
-        cuts: fields.setting("cuts", None, |place| cuts(place, &input).map(Some))?,
-        drain: fields.setting("drain", true, |place| {
-            place.value().as_bool().ok_or_else(|| place.wrong("write true or false"))
-        })?,
-        late: fields.setting("late", Counts::Total(0), |place| counts(place, &input))?,
-        quarantined: fields
-            .setting("quarantined", Counts::Total(0), |place| counts(place, &input))?,
-        expect: expect(&fields)?,
-        tolerance: fields.setting("tolerance", TOLERANCE, tolerance)?,
-        input,
+        name: name.unwrap_or_default().to_owned(),
+        arrival: fields.setting("arrival", Arrival::AsWritten, arrival),
+        cuts: fields.setting("cuts", None, |place| cuts(place, known).map(Some)),
+        drain: fields.setting("drain", true, Place::truth),
+        late: counted("late"),
+        quarantined: counted("quarantined"),
+        expect: expect(&fields).unwrap_or_default(),
+        tolerance: fields.setting("tolerance", TOLERANCE, tolerance),
+        env: match fields.get("env") {
+            Some(place) => env(&place)?,
+            None => BTreeMap::new(),
+        },
+        input: input.unwrap_or_default(),
     };
-    check(&case)?;
-    Ok(case)
+    // Of settings that are wrong by themselves it cannot be said whether they fit together.
+    if mistakes.is_empty() {
+        check(place, &case);
+    }
+    Some(case)
 }
 
 /// Settings that are good each by itself and say nothing together.
-fn check(case: &Case) -> Result<(), String> {
+fn check(place: &Place<'_>, case: &Case) {
     let files = case.input.iter().find(|(_, input)| matches!(input, Input::Files(_)));
     if let (Arrival::ByEventTime, Some((source, _))) = (case.arrival, files) {
-        return Err(format!(
+        place.mistake(format!(
             "arrival: {source} is given as files, whose rows are not sorted; write as_written or \
              shuffled"
         ));
     }
     if case.late.total() > 0 && case.cuts.is_none() {
-        return Err(
-            "late: which rows are late depends on where the epochs end; say that too, such \
-                    as cuts: {flows: [2]}"
-                .to_owned(),
+        place.mistake(
+            "late: which rows are late depends on where the epochs end; say that too, such as \
+             cuts: {flows: [2]}",
         );
     }
     if case.late.total() > 0 && case.arrival == Arrival::Shuffled {
-        return Err("late: which rows are late depends on their order; write arrival: as_written \
-                    or by_event_time"
-            .to_owned());
+        place.mistake(
+            "late: which rows are late depends on their order; write arrival: as_written or \
+             by_event_time",
+        );
     }
-    Ok(())
 }
 
-fn env(place: &Place<'_>) -> Result<BTreeMap<String, String>, String> {
+fn env(place: &Place<'_>) -> Option<BTreeMap<String, String>> {
     let entries = place.entries("variables by name, such as {LEVEL: high}")?;
     let text = |place: &Place<'_>| match place.value() {
-        Value::Number(number) => Ok(number.to_string()),
+        Value::Number(number) => Some(number.to_string()),
         _ => place.text("a text").map(ToOwned::to_owned),
     };
-    entries.into_iter().map(|(name, place)| Ok((name.to_owned(), text(&place)?))).collect()
+    every(entries, text)
 }
 
-fn input(fields: &Fields<'_>, folder: &Path) -> Result<BTreeMap<String, Input>, String> {
-    let right = "what each source reads, such as input: {flows: [{ts: ..., bytes: 1}]}";
-    let sources = fields.required("input", right)?.entries(right)?;
-    let one = |place: &Place<'_>| {
-        if place.value().is_array() {
-            return rows(place).map(Input::Rows);
-        }
-        let right = format!("write {INPUT}");
-        let Value::Object(_) = place.value() else { return Err(place.wrong(right)) };
+/// Each entry as `read` reads it; nothing where one of them has a mistake, but all are read.
+fn every<T>(
+    entries: Vec<(&str, Place<'_>)>,
+    read: impl Fn(&Place<'_>) -> Option<T>,
+) -> Option<BTreeMap<String, T>> {
+    let read: Vec<Option<(String, T)>> = entries
+        .into_iter()
+        .map(|(name, place)| read(&place).map(|value| (name.to_owned(), value)))
+        .collect();
+    read.into_iter().collect()
+}
+
+fn input(place: &Place<'_>, folder: &Path) -> Option<BTreeMap<String, Input>> {
+    every(place.entries(INPUTS)?, |place| {
+        let Value::Object(_) = place.value() else {
+            return match place.value() {
+                Value::Array(_) => rows(place).map(Input::Rows),
+                _ => {
+                    place.kind(INPUT);
+                    None
+                }
+            };
+        };
         let fields = place.fields(&["rows", "files"])?;
         match (fields.get("rows"), fields.get("files")) {
             (Some(place), None) => rows(&place).map(Input::Rows),
             (None, Some(place)) => files(&place, folder).map(Input::Files),
-            (Some(_), Some(_)) => Err(place.wrong("has rows and files; write one of the two")),
-            (None, None) => Err(place.wrong(right)),
+            (Some(_), Some(_)) => {
+                place.mistake("has rows and files; write one of the two");
+                None
+            }
+            (None, None) => {
+                if place.value().as_object().is_some_and(|map| map.is_empty()) {
+                    place.mistake(format!("has neither rows nor files; write {INPUT}"));
+                }
+                None
+            }
         }
-    };
-    sources.into_iter().map(|(source, place)| Ok((source.to_owned(), one(&place)?))).collect()
+    })
 }
 
-fn rows(place: &Place<'_>) -> Result<Vec<Row>, String> {
+/// A row that is none stands as an empty one, so that the others keep their places.
+fn rows(place: &Place<'_>) -> Option<Vec<Row>> {
     let rows = place.list("a list of rows")?;
-    rows.iter().map(|row| row.object(ROW).cloned()).collect()
+    Some(rows.iter().map(|row| row.object(ROW).cloned().unwrap_or_default()).collect())
 }
 
 /// Paths are relative to the file of the cases.
-fn files(place: &Place<'_>, folder: &Path) -> Result<Vec<PathBuf>, String> {
+fn files(place: &Place<'_>, folder: &Path) -> Option<Vec<PathBuf>> {
     let right = "a list of paths, relative to this file";
     let one = |place: &Place<'_>| {
-        let path = folder.join(place.text(right)?);
+        let path = folder.join(place.text(right).unwrap_or_default());
+        let shown = path.display();
         match std::fs::metadata(&path) {
-            Ok(found) if found.is_file() => Ok(path),
-            Ok(_) => Err(place.wrong(format!(
-                "{} is no file; write each of its files by itself",
-                path.display()
-            ))),
-            Err(error) => Err(place.wrong(format!(
-                "{} cannot be read: {error}; write a path relative to this file",
-                path.display()
-            ))),
+            _ if !place.value().is_string() => {}
+            Ok(found) if found.is_file() => {}
+            Ok(_) => {
+                place.mistake(format!("{shown} is no file; write each of its files by itself"));
+            }
+            Err(error) => place.mistake(format!(
+                "{shown} cannot be read: {error}; write a path relative to this file"
+            )),
         }
+        path
     };
-    place.list(right)?.iter().map(one).collect()
+    Some(place.list(right)?.iter().map(one).collect())
 }
 
-fn arrival(place: &Place<'_>) -> Result<Arrival, String> {
+fn arrival(place: &Place<'_>) -> Option<Arrival> {
     let right = "as_written, by_event_time or shuffled";
     match place.text(right)? {
-        "as_written" => Ok(Arrival::AsWritten),
-        "by_event_time" => Ok(Arrival::ByEventTime),
-        "shuffled" => Ok(Arrival::Shuffled),
-        other => Err(place.wrong(format!("{other:?} is not an order; write {right}"))),
+        "as_written" => Some(Arrival::AsWritten),
+        "by_event_time" => Some(Arrival::ByEventTime),
+        "shuffled" => Some(Arrival::Shuffled),
+        other => {
+            place.mistake(format!("{other:?} is not an order; write {right}"));
+            None
+        }
     }
 }
 
+/// `input` is nothing where it has mistakes; then the cuts are not held against it.
 fn cuts(
     place: &Place<'_>,
-    input: &BTreeMap<String, Input>,
-) -> Result<BTreeMap<String, Vec<usize>>, String> {
+    input: Option<&BTreeMap<String, Input>>,
+) -> Option<BTreeMap<String, Vec<usize>>> {
     let right =
         "after how many rows or files of each source an epoch ends, such as {flows: [2, 5]}";
     let mut cuts = BTreeMap::new();
     for (source, place) in place.entries(right)? {
-        let Some(own) = input.get(source) else { return Err(no_input(&place, source, input)) };
+        if !has_input(&place, source, input) {
+            continue;
+        }
+        let own = input.and_then(|input| input.get(source));
         let mut before = 0;
         let mut ends = Vec::new();
-        for place in place.list(right)? {
-            let end = usize::try_from(place.count(right)?).unwrap_or(usize::MAX);
-            if end > own.len() {
-                let (len, unit) = (own.len(), own.unit());
-                return Err(place.wrong(format!(
+        for place in place.list(right).unwrap_or_default() {
+            let Some(end) = place.count(right) else { continue };
+            let end = usize::try_from(end).unwrap_or(usize::MAX);
+            if let Some((len, unit)) =
+                own.map(|own| (own.len(), own.unit())).filter(|(len, _)| end > *len)
+            {
+                place.mistake(format!(
                     "{end} is past the end: {source} has {len} {unit}; write at most {len}"
-                )));
+                ));
             }
             if end < before {
-                return Err(place.wrong(format!(
+                place.mistake(format!(
                     "{end} comes after {before}, and cuts do not go back; write at least {before}"
-                )));
+                ));
             }
             before = end;
             ends.push(end);
         }
         cuts.insert(source.to_owned(), ends);
     }
-    Ok(cuts)
+    Some(cuts)
 }
 
-fn counts(place: &Place<'_>, input: &BTreeMap<String, Input>) -> Result<Counts, String> {
+fn counts(place: &Place<'_>, input: Option<&BTreeMap<String, Input>>) -> Option<Counts> {
     let right = "how many rows, such as 3, or by source, such as {flows: 3}";
     if !place.value().is_object() {
         return place.count(right).map(Counts::Total);
     }
     let mut counts = BTreeMap::new();
     for (source, place) in place.entries(right)? {
-        if !input.contains_key(source) {
-            return Err(no_input(&place, source, input));
+        if let (true, Some(count)) = (has_input(&place, source, input), place.count(right)) {
+            counts.insert(source.to_owned(), count);
         }
-        counts.insert(source.to_owned(), place.count(right)?);
     }
-    Ok(Counts::BySource(counts))
+    Some(Counts::BySource(counts))
 }
 
-fn no_input(place: &Place<'_>, source: &str, input: &BTreeMap<String, Input>) -> String {
+/// Whether the case has input of `source`, as far as is known; it is a mistake if not.
+fn has_input(place: &Place<'_>, source: &str, input: Option<&BTreeMap<String, Input>>) -> bool {
+    let Some(input) = input.filter(|input| !input.contains_key(source)) else { return true };
     let known: Vec<&str> = input.keys().map(String::as_str).collect();
-    place.wrong(format!("the case has no input of {source}; it has that of {}", known.join(", ")))
+    place.mistake(match nearest(source, known.iter().copied()) {
+        Some(near) => format!("the case has no input of {source}; write {near}"),
+        None if known.is_empty() => format!(
+            "the case has no input of {source}, nor of another source; write input: {{{source}: \
+             [...]}}"
+        ),
+        None => {
+            format!("the case has no input of {source}; it has that of {}", known.join(", "))
+        }
+    });
+    false
 }
 
-fn expect(fields: &Fields<'_>) -> Result<BTreeMap<String, Vec<Row>>, String> {
+fn expect(fields: &Fields<'_>) -> Option<BTreeMap<String, Vec<Row>>> {
     let right = "the rows of each sink, such as expect: {findings: []}";
     let sinks = fields.required("expect", right)?.entries(right)?;
-    sinks.into_iter().map(|(sink, place)| Ok((sink.to_owned(), rows(&place)?))).collect()
+    let sinks = sinks.into_iter();
+    Some(sinks.filter_map(|(sink, place)| Some((sink.to_owned(), rows(&place)?))).collect())
 }
 
-fn tolerance(place: &Place<'_>) -> Result<f64, String> {
+fn tolerance(place: &Place<'_>) -> Option<f64> {
     // YAML 1.1 takes 1e-6 for a text, since it has no dot.
     let value = match place.value() {
         Value::String(text) => text.parse().ok(),
         other => other.as_f64(),
     };
-    let is_right = |value: &f64| value.is_finite() && *value >= 0.0;
-    value.filter(is_right).ok_or_else(|| place.wrong("write a number from 0, such as 1.0e-6"))
+    let value = value.filter(|value: &f64| value.is_finite() && *value >= 0.0);
+    if value.is_none() {
+        place.kind("a number from 0, such as 1.0e-6");
+    }
+    value
 }

@@ -9,17 +9,24 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::SchemaRef;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use serde_json::Value;
 use tidegauge_commitlog::{LogReader, SourceState, Storage, SystemClock};
 use tidegauge_spec::{Compression, DiscoveryOrder, Format, JobSpec, SinkSpec, SourceSpec};
 
-use super::case::{Arrival, Case, Counts, Input, in_case};
+use super::case::{Arrival, Case, Counts, Draft, Input, Row};
+use super::columns::{in_sink, in_source, right_name};
 use super::compare::{compare, compare_counts, rows_of};
 use super::epochs::{Epochs, Member, arrived};
 use crate::cli::failure::Failure;
+use crate::plan::REVISION;
 use crate::runtime::{CompiledJob, Engine, OpenOptions, Progress, Summary};
 use crate::sink::read_published;
 
 const RANDOM_CUTS: u64 = 3;
+const CUTS: &str = "which rows come late for a window depends on where the epochs end; say that \
+                    too, such as cuts: {flows: [2]}";
+const ORDER: &str = "which rows come late for a window depends on their order; write arrival: \
+                     as_written or by_event_time";
 
 /// A case and the job that it fits.
 #[derive(Debug)]
@@ -35,35 +42,31 @@ struct Fates {
 }
 
 impl Trial {
-    /// Checks what the case of `file` says of the job against the job.
-    pub(super) async fn new(job: &Path, file: &Path, case: Case) -> Result<Self, Failure> {
+    /// Checks the case against the job; the error says all that is wrong with either.
+    pub(super) async fn new(job: &Path, draft: Draft) -> Result<Self, Vec<Failure>> {
+        let Draft { title, case, mut mistakes } = draft;
+        let failures = |mistakes: Vec<String>| -> Vec<Failure> {
+            let said = mistakes.iter().map(|message| Failure::bad(format!("{title}: {message}")));
+            said.collect()
+        };
+        let Some(mut case) = case else { return Err(failures(mistakes)) };
         let env = |name: &str| case.env.get(name).cloned().or_else(|| std::env::var(name).ok());
-        let spec = JobSpec::load(job, &env)?;
-        let wrong = |message: String| Failure::bad(in_case(file, &case.name, &message));
-        for source in case.input.keys() {
-            let known = || spec.sources.iter().map(|source| source.name.as_str());
-            if !known().any(|name| name == source) {
-                return Err(wrong(unknown("input", "source", source, known())));
+        let compiled = match JobSpec::load(job, &env) {
+            Ok(spec) => CompiledJob::new(spec).await.map_err(Failure::from),
+            Err(bad) => Err(Failure::from(bad)),
+        };
+        let compiled = match compiled {
+            Ok(compiled) => compiled,
+            Err(failure) => {
+                return Err(std::iter::once(failure).chain(failures(mistakes)).collect());
             }
+        };
+        mistakes.extend(wrong_input(&compiled.spec, &case));
+        mistakes.extend(wrong_expectation(&compiled, &mut case));
+        match mistakes.is_empty() {
+            true => Ok(Self { case, spec: compiled.spec }),
+            false => Err(failures(mistakes)),
         }
-        let schemas = schemas(&CompiledJob::new(spec.clone()).await?);
-        for (sink, rows) in &case.expect {
-            let known = || spec.sinks.iter().map(|sink| sink.name.as_str());
-            let Some(schema) = schemas.get(sink) else {
-                return Err(wrong(unknown("expect", "sink", sink, known())));
-            };
-            for (at, row) in rows.iter().enumerate() {
-                let columns = || schema.fields().iter().map(|field| field.name().as_str());
-                if let Some(column) = row.keys().find(|key| !columns().any(|name| name == *key)) {
-                    let known: Vec<&str> = columns().collect();
-                    return Err(wrong(format!(
-                        "expect.{sink}[{at}]: {sink} has no column called {column:?}; write one of {}",
-                        known.join(", ")
-                    )));
-                }
-            }
-        }
-        Ok(Self { case, spec })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -95,9 +98,10 @@ impl Trial {
         match self.run_in(folder.path(), epochs).await {
             Ok(wrong) => Ok(wrong),
             Err(failure) => {
-                // The folder is gone when this is read; a file is known by its source and epoch.
+                // The folder is gone when this is read.
                 let place = format!("{}/", folder.path().display());
-                Ok(vec![format!("  {}", failure.message().replace(&place, ""))])
+                let message = failure.message().replace(&place, "");
+                Ok(vec![format!("  {}", by_own_names(message, epochs))])
             }
         }
     }
@@ -115,8 +119,14 @@ impl Trial {
                 continue;
             };
             let batches = read_published(&Storage::open(location)?, schema).await?;
-            let mismatch = compare(sink, expected, &rows_of(&batches)?, self.case.tolerance);
-            wrong.extend(mismatch.map(|mismatch| mismatch.to_string()));
+            let rows = rows_of(&batches)?;
+            if let Some(mismatch) = compare(sink, expected, &rows, self.case.tolerance) {
+                wrong.push(mismatch.to_string());
+                if let (true, Some(right)) = (rows.iter().any(is_again), open(&self.case)) {
+                    let again = "has windows that were written again";
+                    wrong.push(format!("  {sink} {again} ({REVISION}): {right}"));
+                }
+            }
         }
         wrong.extend(self.compare_fates(&fates));
         Ok(wrong)
@@ -199,30 +209,106 @@ fn read_as_given(source: &mut SourceSpec, input: Option<&Input>) {
 fn put_down(folder: &Path, epochs: &Epochs<'_>, at: usize) -> Result<(), Failure> {
     for (source, members) in epochs.at(at) {
         let folder = folder.join(source);
-        let epoch = format!("epoch-{:06}", at + 1);
         let mut rows = String::new();
         for (nth, member) in members.iter().enumerate() {
             match member {
                 Member::Row(row) => {
-                    rows.push_str(&serde_json::Value::Object((*row).clone()).to_string());
+                    rows.push_str(&Value::Object((*row).clone()).to_string());
                     rows.push('\n');
                 }
                 Member::File(path) => {
-                    let name = path.file_name().unwrap_or_default().to_string_lossy();
-                    std::fs::copy(path, folder.join(format!("{epoch}-{nth:06}-{name}")))?;
+                    std::fs::copy(path, folder.join(file_name(at, nth, path)))?;
                 }
             }
         }
         if !rows.is_empty() {
-            std::fs::write(folder.join(format!("{epoch}.json")), rows)?;
+            std::fs::write(folder.join(format!("{}.json", epoch_name(at))), rows)?;
         }
     }
     Ok(())
 }
 
+fn epoch_name(at: usize) -> String {
+    format!("epoch-{:06}", at + 1)
+}
+
+/// What the `nth` file of an epoch is called while the case runs.
+fn file_name(at: usize, nth: usize, path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    format!("{}-{nth:06}-{name}", epoch_name(at))
+}
+
+/// The message with each file of the case under the path that it has for the case's author.
+fn by_own_names(mut message: String, epochs: &Epochs<'_>) -> String {
+    for at in 0..epochs.count() {
+        for (source, members) in epochs.at(at) {
+            for (nth, member) in members.iter().enumerate() {
+                if let Member::File(path) = member {
+                    let put_down = format!("{source}/{}", file_name(at, nth, path));
+                    message = message.replace(&put_down, &path.display().to_string());
+                }
+            }
+        }
+    }
+    message
+}
+
 fn schemas(job: &CompiledJob) -> BTreeMap<String, SchemaRef> {
     let queries = job.plan.queries.iter();
     queries.map(|query| (query.sink.clone(), Arc::clone(&query.schema))).collect()
+}
+
+/// What is wrong with the input, each with its place in the case.
+fn wrong_input(spec: &JobSpec, case: &Case) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (name, input) in &case.input {
+        match (spec.sources.iter().find(|source| source.name == *name), input) {
+            (None, _) => {
+                let known = spec.sources.iter().map(|source| source.name.as_str());
+                wrong.push(unknown("input", "source", name, known));
+            }
+            (Some(source), Input::Rows(rows)) => match in_source(source, rows) {
+                Ok(mistakes) => wrong.extend(mistakes),
+                Err(error) => wrong.push(format!("input.{name}: {error}")),
+            },
+            (Some(_), Input::Files(_)) => {}
+        }
+    }
+    wrong
+}
+
+/// What is wrong with the rows that are expected, which are made comparable with the sinks'.
+fn wrong_expectation(job: &CompiledJob, case: &mut Case) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let open = open(case);
+    for (sink, rows) in &mut case.expect {
+        let Some(query) = job.plan.queries.iter().find(|query| query.sink == *sink) else {
+            let known = job.plan.queries.iter().map(|query| query.sink.as_str());
+            wrong.push(unknown("expect", "sink", sink, known));
+            continue;
+        };
+        wrong.extend(in_sink(sink, &query.schema, rows));
+        let again = rows.iter().position(|row| query.revises && is_again(row));
+        if let (Some(at), Some(right)) = (again, open) {
+            wrong.push(format!("expect.{sink}[{at}].{REVISION}: {right}"));
+        }
+    }
+    wrong
+}
+
+/// Whether the row is of a window that was written before.
+fn is_again(row: &Row) -> bool {
+    row.get(REVISION).and_then(Value::as_f64).is_some_and(|revision| revision > 0.0)
+}
+
+/// What a case leaves open of the rows that come late for a window, and so of what is written
+/// again for them.
+fn open(case: &Case) -> Option<&'static str> {
+    match (&case.cuts, case.arrival) {
+        (None, _) => Some(CUTS),
+        (Some(_), Arrival::Shuffled) => Some(ORDER),
+        (Some(_), _) => None,
+    }
 }
 
 fn unknown<'a>(
@@ -231,6 +317,5 @@ fn unknown<'a>(
     name: &str,
     known: impl Iterator<Item = &'a str>,
 ) -> String {
-    let known: Vec<&str> = known.collect();
-    format!("{place}: the job has no {what} called {name:?}; write one of {}", known.join(", "))
+    format!("{place}: the job has no {what} called {name:?}; {}", right_name(name, known))
 }
