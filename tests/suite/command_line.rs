@@ -78,6 +78,7 @@ fn the_summary_is_one_json_object_and_logs_go_elsewhere() {
       "epochs": 1,
       "files": 1,
       "job": "minutes",
+      "results_late": 0,
       "rows_filtered": 1,
       "rows_in": 4,
       "rows_late": 0,
@@ -87,7 +88,7 @@ fn the_summary_is_one_json_object_and_logs_go_elsewhere() {
       "rows_per_s": 0,
       "rows_quarantined": 1,
       "rows_used": 2,
-      "watermark": "2026-01-01T00:02:00Z"
+      "watermark": "2026-01-01T00:00:59Z"
     }
     "#);
 }

@@ -85,7 +85,7 @@ fn expected(summary: &Value, folder: &Path) -> BTreeMap<(&'static str, Labels), 
             summary["rows_out"]["out"].as_f64().unwrap(),
         ),
         // The last window ends at 00:03:00.
-        (("tidegauge.source.watermark", text(&[job, source])), 1_767_225_780.0),
+        (("tidegauge.source.watermark", text(&[job, source])), 1_767_225_749.0),
     ]);
     for fate in ["used", "filtered", "late", "quarantined"] {
         let labels = text(&[job, source, ("fate", fate)]);
