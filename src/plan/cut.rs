@@ -26,7 +26,6 @@ use super::nodes::StageNode;
 use super::refuse::{self, blamed, blamed_on, blamed_on_join};
 use super::rows_stage::cut_rows;
 use super::session_stage::suits_partial_sessions;
-use super::spoken::all_spoken;
 use super::stage::{Grouping, Stage, cut_aggregate};
 use super::stream::Stream;
 use super::window_choice::{check_time, choose_window, window_nodes};
@@ -64,6 +63,10 @@ pub(super) fn cut(
     let (plan, nature) = cutter.walk(plan)?;
     let (plan, nature) = cutter.whole(plan, nature)?;
     refuse::leftover_windows(&plan, &nature)?;
+    // Of a stage the plan holds the leaf only.
+    for stage in cutter.stages.values() {
+        refuse::leftover_windows(&stage.ingest_plan(), &Nature::Rows(stage.input.clone()))?;
+    }
     Ok(Cut {
         plan,
         nature,
@@ -108,13 +111,7 @@ impl Cutter<'_> {
                 if closed.told_by(&on.on_expr) {
                     return Ok(closed.grouped(&Vec::from_iter(&on.select_expr), plan));
                 }
-                let endless = plan_err!(
-                    "DISTINCT ON over a stream needs the window among its expressions, else it \
-                     would wait for all rows; write DISTINCT ON ({}, {})",
-                    closed.telling(),
-                    all_spoken(&on.on_expr).join(", ")
-                );
-                blamed(endless, Clause::Distinct, &on.on_expr.iter().collect::<Vec<_>>(), None)
+                refuse::endless_distinct_on(on, closed)
             }),
             LogicalPlan::Window(window) => self
                 .local(plan, |closed| over_one_window(window, closed).map(|()| closed.kept(plan))),
@@ -143,7 +140,8 @@ impl Cutter<'_> {
         let (input, nature) = match self.closed(walked)? {
             (input, Nature::Closed(closed)) => {
                 let fed = self.feed(input, &closed, Some(&node.time));
-                let fed = blamed(fed, Clause::Window, &[], Some(&node.time.name))?;
+                let time = Expr::Column(node.time.clone());
+                let fed = blamed(fed, Clause::Window, &[&time], Some(&node.time.name))?;
                 (fed.0, Nature::Rows(fed.1.input))
             }
             walked => walked,
@@ -353,31 +351,24 @@ impl Cutter<'_> {
         for key in grouping_set_to_exprlist(&aggregate.group_expr)? {
             own = own.or(window_key(unaliased(key))?);
         }
-        let Some(own) = own else {
-            let keys = all_spoken(&sets.concat());
-            let what = match (sets.len(), keys.as_slice()) {
-                (1, []) => "an aggregate".to_owned(),
-                (1, keys) => format!("GROUP BY {}", keys.join(", ")),
-                _ => "every set of GROUP BY GROUPING SETS".to_owned(),
-            };
-            let keys: Vec<String> = std::iter::once(closed.telling()).chain(keys).collect();
-            return plan_err!(
-                "{what} over rows of closed windows needs their window, for without it its groups \
-                 are never complete; write GROUP BY {}",
-                if sets.len() > 1 { closed.telling() + ", ..." } else { keys.join(", ") }
-            );
-        };
+        let Some(own) = own else { return refuse::endless_aggregate(aggregate, closed) };
         let plan = aggregate.input.as_ref().clone();
         let (scan, stream) = self.feed(plan, closed, own.time.as_ref())?;
         self.windowed(&over(aggregate, scan)?, &stream.input)
     }
 
     /// DISTINCT without a window among its columns.
-    fn refuse_endless_distinct(&self, distinct: &Aggregate, walked: &Walked) -> Result<()> {
+    fn refuse_endless_distinct(&mut self, distinct: &Aggregate, walked: &Walked) -> Result<()> {
         let columns = &distinct.group_expr;
         let (what, window) = match &walked.1 {
             Nature::Closed(closed) if !closed.told_by(columns) => {
-                ("rows of closed windows".to_owned(), closed.telling())
+                // What SELECT leaves out may tell the window.
+                let below = match distinct.input.as_ref() {
+                    LogicalPlan::Projection(projection) => self.walk(&projection.input)?.1,
+                    _ => Nature::Closed(closed.clone()),
+                };
+                let closed = if let Nature::Closed(below) = &below { below } else { closed };
+                return refuse::endless_distinct(&distinct.input, closed);
             }
             Nature::Rows(input) => {
                 let stream = self.stream(input);
@@ -543,13 +534,8 @@ fn over_one_window(window: &Window, closed: &Closed) -> Result<()> {
         let Expr::WindowFunction(function) = unaliased(expr) else { continue };
         let WindowFunction { params, fun } = function.as_ref();
         if !closed.told_by(&params.partition_by) {
-            let keys = all_spoken(&params.partition_by);
-            let keys: Vec<String> = std::iter::once(closed.telling()).chain(keys).collect();
-            let endless = plan_err!(
-                "{fun}() OVER (...) over a stream needs the window in PARTITION BY, else it \
-                 would need all rows at once; write OVER (PARTITION BY {} ...)",
-                keys.join(", ")
-            );
+            let keys = &params.partition_by;
+            let endless = refuse::endless_over(fun.name(), &window.input, keys, closed);
             let sort = params.order_by.iter().map(|sort| &sort.expr);
             let exprs: Vec<&Expr> =
                 params.args.iter().chain(&params.partition_by).chain(sort).collect();

@@ -20,6 +20,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use super::identity::identity;
 use super::nature::{Closed, Told};
 use super::query::Prepared;
+use super::refuse;
 use super::window_values::{Bounds, window_value};
 use crate::operator::StreamTable;
 use crate::sql::{WindowValue, time_type};
@@ -65,13 +66,7 @@ pub(super) fn feed_of(
     let (plan, time, told) = match time {
         Some(time) => match closed.windows.get(time) {
             Some(told) if told.value != WindowValue::Struct => (plan, time.clone(), *told),
-            _ => {
-                return plan_err!(
-                    "the window is over {}, which is not a time of the view's own windows; write \
-                     DESCRIPTOR(window_time), and select window_time in the view",
-                    time.name
-                );
-            }
+            _ => return refuse::no_time_of_windows(&plan, closed, time),
         },
         None => with_time(plan, closed)?,
     };

@@ -40,7 +40,7 @@ pub(crate) struct Told {
 
 impl Told {
     /// Whether the value alone tells which window it is, and so when it closes.
-    fn is_enough(&self) -> bool {
+    pub(super) fn is_enough(&self) -> bool {
         self.windows.is_told_by_start() || self.value != WindowValue::Start
     }
 }
@@ -51,17 +51,14 @@ impl Closed {
         exprs.iter().filter_map(|expr| self.told(expr)).any(|told| told.is_enough())
     }
 
-    /// How to tell the window, for a refusal: by the column that does, else by what it would be.
-    pub(super) fn telling(&self) -> String {
-        let enough = self.windows.iter().filter(|(_, told)| told.is_enough());
-        let starts_first =
-            |told: &Told| (told.value != WindowValue::Start, told.value != WindowValue::End);
-        let first = enough.min_by_key(|(column, told)| (starts_first(told), column.name.clone()));
-        match first {
-            Some((column, _)) => column.name.clone(),
-            None if self.windows.is_empty() => "window_start".to_owned(),
-            None => "window_start, window_end".to_owned(),
-        }
+    /// The column that tells the window, for a refusal: one that is enough, if there is any.
+    pub(super) fn telling(&self) -> Option<(&Column, Told)> {
+        let rank = |told: &Told| {
+            let is_start = told.value == WindowValue::Start;
+            (!told.is_enough(), !is_start, told.value != WindowValue::End)
+        };
+        let best = self.windows.iter().min_by_key(|(column, told)| (rank(told), &column.name));
+        best.map(|(column, told)| (column, *told))
     }
 
     /// What `expr` says of the window.

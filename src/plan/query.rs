@@ -8,6 +8,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility
 use std::sync::Arc;
 
 use super::input::Input;
+use crate::sql::with_intervals_spoken;
 
 /// A logical plan, optimised once where nothing in it depends on the epoch's clock.
 #[derive(Debug, Clone)]
@@ -73,17 +74,15 @@ pub(super) fn sink_projection(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut names: Vec<String> = Vec::new();
     let mut exprs = Vec::new();
     for (qualifier, field) in plan.schema().iter() {
-        if names.contains(field.name()) {
-            return plan_err!(
-                "the column \"{}\" is there twice; name one of them with AS",
-                field.name()
-            );
+        let name = with_intervals_spoken(field.name());
+        if names.contains(&name) {
+            return plan_err!("the column \"{name}\" is there twice; name one of them with AS");
         }
-        names.push(field.name().clone());
         let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
         let written = written_type(field.data_type());
         let expr = if written == *field.data_type() { column } else { cast(column, written) };
-        exprs.push(expr.alias(field.name()));
+        exprs.push(expr.alias(&name));
+        names.push(name);
     }
     LogicalPlanBuilder::from(plan).project(exprs)?.build()
 }

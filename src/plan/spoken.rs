@@ -1,18 +1,25 @@
 //! Expressions as a person writes them, for refusals and `explain`: without relations, casts that the
 //! planner added, and the types of literals.
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion::logical_expr::{BinaryExpr, Expr};
+
+use crate::sql::{interval_spoken, with_intervals_spoken};
 
 /// `expr` in SQL, more or less: what has no short form is shown as DataFusion does.
 pub(super) fn spoken(expr: &Expr) -> String {
     match expr {
         Expr::Column(column) => column.name.clone(),
         Expr::Alias(alias) => spoken(&alias.expr),
+        // A time to its day is the user's; what the planner casts, it casts to more.
+        Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Date32) => {
+            format!("CAST({} AS DATE)", spoken(&cast.expr))
+        }
         Expr::Cast(cast) => spoken(&cast.expr),
         Expr::Literal(value, _) => match value.try_as_str().flatten() {
-            Some(text) => format!("'{text}'"),
-            None => value.to_string(),
+            Some(text) => format!("'{}'", text.replace('\'', "''")),
+            None => interval_spoken(value).unwrap_or_else(|| value.to_string()),
         },
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             format!("{} {op} {}", spoken(left), spoken(right))
@@ -21,7 +28,7 @@ pub(super) fn spoken(expr: &Expr) -> String {
             format!("{}({})", func.name(), list(args))
         }
         Expr::AggregateFunction(call) => aggregate(call),
-        other => other.human_display().to_string(),
+        other => with_intervals_spoken(&other.human_display().to_string()),
     }
 }
 
@@ -60,6 +67,8 @@ fn list(exprs: &[Expr]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::datatypes::IntervalMonthDayNano;
+    use datafusion::common::ScalarValue;
     use datafusion::functions_aggregate::expr_fn::{count, count_distinct};
     use datafusion::logical_expr::{cast, col, lit};
 
@@ -67,6 +76,11 @@ mod tests {
 
     #[test]
     fn expressions_read_as_they_were_written() {
+        let interval = |days: i32, minutes: i64| {
+            let length = IntervalMonthDayNano::new(0, days, minutes * 60_000_000_000);
+            ScalarValue::IntervalMonthDayNano(Some(length))
+        };
+        let (long, day) = (interval(0, 90), interval(1, 0));
         let number = datafusion::arrow::datatypes::DataType::Float64;
         for (expr, text) in [
             (col("flows.src"), "src"),
@@ -74,6 +88,9 @@ mod tests {
             (count_distinct(col("t.a")), "count(DISTINCT a)"),
             (cast(col("t.a"), number).alias("b"), "a"),
             (col("t.a").gt(lit("x")), "a > 'x'"),
+            (cast(col("t.a"), DataType::Date32), "CAST(a AS DATE)"),
+            (col("t.a") + lit(long), "a + INTERVAL '90 minutes'"),
+            ((col("t.a") - lit(day)).is_null(), "t.a - INTERVAL '1 day' IS NULL"),
             (datafusion::functions::expr_fn::upper(col("t.a")), "upper(a)"),
         ] {
             assert_eq!(spoken(&expr), text);

@@ -23,13 +23,14 @@ use super::input::Input;
 use super::nature::Told;
 use super::nodes::{Keys, PartialNode, StageNode};
 use super::output::{OutputKey, output_projection};
+use super::refuse::set_without_window;
 use super::stream::Stream;
 use super::template::{PANE, Template};
 use super::window_choice::{StageWindow, choose_window};
 use super::window_values::{
     Bounds, EXPANDED, expand_windows, mark_from, replace_window_node, window_value,
 };
-use crate::sql::{WindowShape, WindowValue, Windows, pane_start_expr};
+use crate::sql::{WINDOW_START, WindowShape, WindowValue, Windows, pane_start_expr};
 use crate::state::{StateShape, stacks::suits_stacks};
 
 /// A windowed aggregate over one stream.
@@ -171,7 +172,7 @@ pub(super) struct CutAggregate {
 pub(super) fn cut_aggregate(aggregate: &Aggregate, stream: &Stream) -> Result<CutAggregate> {
     let grouping = Grouping::of(aggregate)?;
     let window = choose_window(&aggregate.input, &grouping.exprs, stream)?;
-    grouping.check_sets(&window)?;
+    grouping.check_sets(&window, &aggregate.group_expr)?;
     let (stage, outputs, bounds) = match window.windows {
         Windows::Aligned(shape) => aligned_stage(aggregate, &grouping, &window, &shape, stream)?,
         Windows::Session(_) => {
@@ -245,7 +246,7 @@ impl Grouping {
         sets.iter().map(members).collect()
     }
 
-    fn check_sets(&self, window: &StageWindow) -> Result<()> {
+    fn check_sets(&self, window: &StageWindow, groups: &[Expr]) -> Result<()> {
         let Some(sets) = &self.sets else { return Ok(()) };
         let in_every_set = |(position, _): &(usize, WindowValue)| {
             sets.iter().all(|nulls| !nulls.get(*position).copied().unwrap_or(true))
@@ -253,10 +254,8 @@ impl Grouping {
         if window.keys.iter().any(in_every_set) {
             return Ok(());
         }
-        datafusion::common::plan_err!(
-            "GROUP BY GROUPING SETS needs the window in every set, else a set would never be \
-             complete; write GROUP BY GROUPING SETS ((window_start, a), (window_start))"
-        )
+        let key = window.keys.first().and_then(|(position, _)| self.exprs.get(*position));
+        set_without_window(groups, key.unwrap_or(&col(WINDOW_START)))
     }
 }
 

@@ -1,14 +1,21 @@
 //! Which of an aggregate's keys is its window.
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, plan_err};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::lineage::{Origin, origin, unaliased};
 use super::refuse::blamed;
-use super::spoken::all_spoken;
+use super::spoken::{all_spoken, spoken};
 use super::stream::Stream;
-use crate::sql::{Clause, WINDOW_END, WINDOW_START, WindowNode, WindowValue, Windows, window_key};
+use crate::sql::{
+    Clause, WINDOW_END, WINDOW_START, WindowKey, WindowNode, WindowValue, Windows, interval_us,
+    planner_message, strip, window_key,
+};
+
+/// The units of date_trunc that are windows, in the spelling of messages.
+const TRUNCATIONS: [&str; 6] = ["millisecond", "second", "minute", "hour", "day", "week"];
 
 /// The window of a stage.
 #[derive(Debug, Clone)]
@@ -40,10 +47,19 @@ pub(super) fn choose_window(
 
 pub(super) fn two_windows<T>() -> Result<T> {
     let two = plan_err!(
-        "a query takes one window of FROM; aggregate by the first in a view, and write \
-         TUMBLE(TABLE v, DESCRIPTOR(window_time), ...) over that"
+        "a query takes one window of FROM; aggregate by the first in a view that selects \
+         window_time AS t, and write TUMBLE(TABLE v, DESCRIPTOR(t), ...) over that"
     );
     blamed(two, Clause::Window, &[], None)
+}
+
+/// A window function among the keys, beside the window of the query.
+pub(super) fn second_window<T>() -> Result<T> {
+    let second = plan_err!(
+        "a query takes one window, and this is a second; aggregate by the first in a view, and \
+         group by the second in a query over that view"
+    );
+    blamed(second, Clause::SecondWindow, &[], None)
 }
 
 impl StageWindow {
@@ -87,14 +103,21 @@ pub(super) fn window_nodes(plan: &LogicalPlan) -> Result<Vec<WindowNode>> {
 pub(super) fn check_time(node: &WindowNode, stream: &Stream) -> Result<()> {
     match origin(&node.input, &node.time) {
         Origin::Source { column, .. } if column == stream.event_time => Ok(()),
-        _ => {
+        found => {
             let (time, event_time) = (&node.time.name, stream.time_spoken());
-            let other = plan_err!(
-                "the window is over {time}, but the event time of {} is {event_time}; write \
-                 DESCRIPTOR({event_time})",
-                stream.input.spoken()
-            );
-            blamed(other, Clause::Window, &[], Some(time))
+            let input = stream.input.spoken();
+            let other = match found {
+                Origin::Computed => plan_err!(
+                    "the window is over {time}, which FROM computes, but the event time of {input} \
+                     is its own column {event_time}; select {event_time} as it is, and write \
+                     DESCRIPTOR({event_time})"
+                ),
+                _ => plan_err!(
+                    "the window is over {time}, but the event time of {input} is {event_time}; \
+                     write DESCRIPTOR({event_time})"
+                ),
+            };
+            blamed(other, Clause::Window, &[&Expr::Column(node.time.clone())], Some(time))
         }
     }
 }
@@ -121,6 +144,9 @@ fn from_node(
     let mut keys = Vec::new();
     let mut told: Vec<(Column, WindowValue)> = Vec::new();
     for (position, expr) in exprs.iter().enumerate() {
+        if is_window_function(window_key(unaliased(expr))?.as_ref()) {
+            return second_window();
+        }
         if let Expr::Column(column) = unaliased(expr)
             && let Some(value) = window_value_of(input, column)
         {
@@ -161,8 +187,10 @@ fn from_node(
 
 fn from_expressions(input: &LogicalPlan, exprs: &[Expr], stream: &Stream) -> Result<StageWindow> {
     let mut found: Vec<(usize, Windows, WindowValue, Column)> = Vec::new();
+    let mut functions: Vec<Windows> = Vec::new();
     for (position, expr) in exprs.iter().enumerate() {
         let Some(key) = window_key(unaliased(expr))? else { continue };
+        functions.extend(is_window_function(Some(&key)).then_some(key.windows));
         let time = match key.time {
             Some(time) => match origin(input, &time) {
                 Origin::Source { column, .. } if column == stream.event_time => time,
@@ -178,9 +206,12 @@ fn from_expressions(input: &LogicalPlan, exprs: &[Expr], stream: &Stream) -> Res
         Windows::Aligned(shape) => shape.size_us(),
     };
     let Some((_, windows, _, time)) = found.iter().min_by_key(|(_, one, ..)| length_us(one)) else {
-        return plan_err!("{}", no_window(exprs, stream));
+        return no_window(input, exprs, stream);
     };
     let (windows, time) = (*windows, time.clone());
+    if functions.iter().any(|function| *function != windows) {
+        return second_window();
+    }
     let keys = found
         .iter()
         .filter(|(_, other, ..)| *other == windows)
@@ -203,15 +234,94 @@ fn carried_time(input: &LogicalPlan, stream: &Stream) -> Result<Column> {
     }
 }
 
-fn no_window(exprs: &[Expr], stream: &Stream) -> String {
+/// Whether a key calls tumble(), hop() or session(); it has no value of its own.
+fn is_window_function(key: Option<&WindowKey>) -> bool {
+    key.is_some_and(|key| key.value == WindowValue::Struct)
+}
+
+fn no_window<T>(input: &LogicalPlan, exprs: &[Expr], stream: &Stream) -> Result<T> {
     let keys = all_spoken(exprs);
+    let over = stream.input.spoken();
+    let mut window = format!("date_trunc('minute', {})", stream.time_spoken());
+    let mut others = keys.clone();
+    for (expr, key) in exprs.iter().zip(&keys) {
+        if !is_of_event_time(input, expr, stream) {
+            continue;
+        }
+        match almost_window(unaliased(expr)) {
+            Some(Almost::Written(written)) => {
+                others.retain(|other| other != key);
+                window = written;
+            }
+            Some(Almost::Endless(why)) => {
+                return plan_err!("GROUP BY {key} over {over} is no window, for {why}");
+            }
+            None => {}
+        }
+    }
     let what = if keys.is_empty() { "an aggregate".to_owned() } else { grouped(&keys) };
-    let window = format!("date_trunc('minute', {})", stream.time_spoken());
-    format!(
-        "{what} over {} needs a window, for without one its groups are never complete; write {}",
-        stream.input.spoken(),
-        grouped(&[vec![window], keys].concat())
+    plan_err!(
+        "{what} over {over} needs a window, for without one its groups are never complete; write \
+         {}",
+        grouped(&[vec![window], others].concat())
     )
+}
+
+/// Whether `expr` reads the event time of `stream` and nothing else.
+fn is_of_event_time(input: &LogicalPlan, expr: &Expr, stream: &Stream) -> bool {
+    let columns = expr.column_refs();
+    let is_time = |column: &Column| match origin(input, column) {
+        Origin::Source { column, .. } => column == stream.event_time,
+        _ => false,
+    };
+    !columns.is_empty() && columns.iter().all(|column| is_time(column))
+}
+
+/// What a key of the event time is that might have been a window.
+enum Almost {
+    /// A window, written so.
+    Written(String),
+    /// None, and why.
+    Endless(String),
+}
+
+fn almost_window(expr: &Expr) -> Option<Almost> {
+    let (function, unit, time) = match expr {
+        Expr::Cast(cast)
+            if matches!(cast.field.data_type(), DataType::Date32)
+                && matches!(cast.expr.as_ref(), Expr::Column(_)) =>
+        {
+            let day = format!("date_trunc('day', {})", spoken(&cast.expr));
+            return Some(Almost::Written(day));
+        }
+        Expr::ScalarFunction(call) => match call.args.as_slice() {
+            // A text is cast to what the function takes.
+            [Expr::Cast(cast), time, ..] => (call.func.name(), cast.expr.as_ref(), strip(time)),
+            [unit, time, ..] => (call.func.name(), unit, strip(time)),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let text = match unit {
+        Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_lowercase),
+        _ => None,
+    };
+    match (function, text.as_deref().map(|text| text.trim_end_matches('s')), interval_us(unit)) {
+        ("date_trunc", Some("month" | "quarter" | "year"), _) => Some(Almost::Endless(format!(
+            "months, quarters and years have no fixed length; write GROUP BY date_trunc('day', \
+                 {}), or 'week'",
+            spoken(time)
+        ))),
+        ("date_trunc", Some(unit), _) if !TRUNCATIONS.contains(&unit) => {
+            let units = TRUNCATIONS.join("', '");
+            Some(Almost::Endless(format!("its unit is none of '{units}'")))
+        }
+        ("date_bin", Some(_), _) if matches!(time, Expr::Column(_)) => {
+            Some(Almost::Written(format!("date_bin(INTERVAL {}, {})", spoken(unit), spoken(time))))
+        }
+        ("date_bin", None, Err(error)) => Some(Almost::Endless(planner_message(&error))),
+        _ => None,
+    }
 }
 
 fn grouped(keys: &[String]) -> String {

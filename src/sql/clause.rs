@@ -14,10 +14,14 @@ use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::Expr;
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, Function, GroupByExpr, ObjectName, Query, Select, SetExpr, Spanned,
-    TableFactor, Visit, Visitor, WindowType,
+    Expr as SqlExpr, Function, FunctionArg, FunctionArguments, GroupByExpr, ObjectName, Query,
+    Select, SetExpr, Spanned, TableFactor, Visit, Visitor, WindowType,
 };
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
+
+use super::error::planner_message;
+use super::reword::named_clause;
+use super::window_call::is_window_function;
 
 /// A part of a query that can be refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,12 @@ pub enum Clause {
     Window,
     /// The call of a function.
     Call,
+    /// WHERE, HAVING or QUALIFY.
+    Filter,
+    /// A window function among expressions, where the query has a window already.
+    SecondWindow,
+    /// INTERVAL and its text.
+    Interval,
 }
 
 /// Why a query is refused, and which of its clauses is to blame.
@@ -55,11 +65,16 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The refusal in `error`, if it is one.
-    pub fn of(error: &DataFusionError) -> Option<&Self> {
-        error.iter().find_map(|error| match error {
-            DataFusionError::External(inner) => inner.downcast_ref(),
+    /// The refusal in `error`: of the engine's own, or one of the planner's that names its clause.
+    pub fn of(error: &DataFusionError) -> Option<Self> {
+        let own = error.iter().find_map(|error| match error {
+            DataFusionError::External(inner) => inner.downcast_ref::<Self>().cloned(),
             _ => None,
+        });
+        own.or_else(|| {
+            let (clause, word) = named_clause(&error.strip_backtrace())?;
+            let word = word.map(|word| word.to_lowercase());
+            Some(Self { clause, near: None, word, message: planner_message(error) })
         })
     }
 
@@ -92,11 +107,14 @@ impl Refusal {
             // An inner clause was found before the ones around it.
             around.map(|clause| clause.line).next().or(Some(near.0))
         });
-        let says = |clause: &&Found| {
-            self.word.as_ref().is_some_and(|word| clause.text.contains(word.as_str()))
-        };
-        let said = || clauses.iter().find(says).or(clauses.first()).map(|clause| clause.line);
-        around.or_else(said)
+        let word = self.word.as_deref().unwrap_or_default();
+        let whole = |clause: &&Found| !word.is_empty() && has_word(&clause.text, word);
+        let part = |clause: &&Found| !word.is_empty() && clause.text.contains(word);
+        let said = || clauses.iter().find(whole).or_else(|| clauses.iter().find(part));
+        // Of calls and intervals there are many, and the first is likely another.
+        let is_any = !matches!(self.clause, Clause::Call | Clause::Interval);
+        let any = || clauses.first().filter(|_| is_any);
+        around.or_else(|| said().or_else(any).map(|clause| clause.line))
     }
 }
 
@@ -113,6 +131,17 @@ fn place_in(expr: &Expr) -> Option<(u64, u64)> {
         Ok(TreeNodeRecursion::Continue)
     });
     walked.ok().and(place)
+}
+
+/// Whether `text` holds `word` and not as a part of a longer name.
+fn has_word(text: &str, word: &str) -> bool {
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    text.match_indices(word).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + word.len()..].chars().next();
+        let goes_on = word.ends_with(is_name) && after.is_some_and(is_name);
+        !before.is_some_and(is_name) && !goes_on
+    })
 }
 
 fn contains(scope: &Span, (line, column): (u64, u64)) -> bool {
@@ -155,6 +184,13 @@ impl Clauses {
             Clause::Distinct if select.distinct.is_some() => {
                 self.add(select.select_token.0.span, select.span(), select);
             }
+            Clause::Filter => {
+                let filters = [&select.selection, &select.having, &select.qualify];
+                for filter in filters.into_iter().flatten() {
+                    self.add(filter.span(), filter.span(), filter);
+                }
+            }
+            Clause::SecondWindow => self.of_second_window(select),
             Clause::Join => {
                 let joined = select.from.iter().flat_map(|from| &from.joins);
                 let joined = joined.map(|join| &join.relation);
@@ -165,6 +201,22 @@ impl Clauses {
             }
             _ => {}
         }
+    }
+
+    /// The second of several window functions, or the only one; the latter may be in its place.
+    fn of_second_window(&mut self, select: &Select) {
+        let mut calls = WindowCalls::default();
+        let found = select.projection.visit(&mut calls).is_break()
+            || select.group_by.visit(&mut calls).is_break();
+        if found || calls.found.is_empty() {
+            return;
+        }
+        let has_window = select.from.iter().any(|from| is_window(&from.relation));
+        let wanted = usize::from(!has_window);
+        let (span, text) = calls.found.get(wanted).unwrap_or(&calls.found[0]).clone();
+        let is_second = calls.found.len() > wanted;
+        let at = if is_second { 0 } else { self.clauses.len() };
+        self.clauses.insert(at, Found { line: span.start.line, scope: span, text });
     }
 
     fn of_set_operations(&mut self, body: &SetExpr) {
@@ -191,11 +243,44 @@ impl Clauses {
         }
     }
 
-    fn of_relation(&mut self, name: &ObjectName, relation: &TableFactor) {
-        let window = ["tumble", "hop", "cumulate", "session"];
-        if window.contains(&name.to_string().to_lowercase().as_str()) {
-            self.add(name.span(), name.span(), relation);
+    fn of_relation(&mut self, name: &ObjectName, args: &[FunctionArg], relation: &TableFactor) {
+        // The table may be a query that was made of its name, which stands nowhere.
+        let rest = args.iter().skip(1).map(Spanned::span).filter(|span| *span != Span::empty());
+        let scope = rest.fold(name.span(), |all, one| all.union(&one));
+        if is_window_function(&name.to_string().to_lowercase()) {
+            self.add(name.span(), scope, relation);
         }
+    }
+}
+
+fn is_window(relation: &TableFactor) -> bool {
+    let name = match relation {
+        TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => name,
+        TableFactor::TableFunction { expr: SqlExpr::Function(call), .. } => &call.name,
+        _ => return false,
+    };
+    is_window_function(&name.to_string().to_lowercase())
+}
+
+/// The window functions that stand among expressions, each once.
+#[derive(Default)]
+struct WindowCalls {
+    found: Vec<(Span, String)>,
+}
+
+impl Visitor for WindowCalls {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &SqlExpr) -> ControlFlow<()> {
+        if let SqlExpr::Function(call) = expr
+            && is_window_function(&call.name.to_string().to_lowercase())
+        {
+            let text = call.to_string().to_lowercase();
+            if self.found.iter().all(|(_, other)| *other != text) {
+                self.found.push((call.span(), text));
+            }
+        }
+        ControlFlow::Continue(())
     }
 }
 
@@ -225,10 +310,14 @@ impl Visitor for Clauses {
     fn post_visit_table_factor(&mut self, relation: &TableFactor) -> ControlFlow<()> {
         if self.wanted == Clause::Window {
             match relation {
-                TableFactor::Table { name, args: Some(_), .. }
-                | TableFactor::Function { name, .. } => self.of_relation(name, relation),
+                TableFactor::Table { name, args: Some(args), .. } => {
+                    self.of_relation(name, &args.args, relation);
+                }
+                TableFactor::Function { name, args, .. } => self.of_relation(name, args, relation),
                 TableFactor::TableFunction { expr: SqlExpr::Function(call), .. } => {
-                    self.of_relation(&call.name, relation);
+                    if let FunctionArguments::List(list) = &call.args {
+                        self.of_relation(&call.name, &list.args, relation);
+                    }
                 }
                 _ => {}
             }
@@ -239,6 +328,7 @@ impl Visitor for Clauses {
     fn post_visit_expr(&mut self, expr: &SqlExpr) -> ControlFlow<()> {
         match (self.wanted, expr) {
             (_, SqlExpr::Function(call)) => self.of_call(call),
+            (Clause::Interval, SqlExpr::Interval(_)) => self.add(expr.span(), expr.span(), expr),
             (
                 Clause::Subquery,
                 SqlExpr::Subquery(query)

@@ -1,8 +1,12 @@
-//! Errors of a job's SQL: line and column, and what would be right.
+//! Errors of a job's SQL: line and column, and what would be right. The planner's own texts are
+//! put into a user's words in `reword.rs`.
 
+use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::TokenizerError;
+
+use super::reword::reworded;
 
 /// A statement that cannot be planned, with its place in the SQL text where it is known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,24 +62,39 @@ pub fn planner_message(error: &DataFusionError) -> String {
         DataFusionError::Shared(inner) => planner_message(inner),
         DataFusionError::Plan(message)
         | DataFusionError::NotImplemented(message)
-        | DataFusionError::Execution(message) => message.clone(),
+        | DataFusionError::Execution(message) => reworded(message),
         // A refusal of our own.
         DataFusionError::External(inner) => inner.to_string(),
         DataFusionError::SchemaError(inner, _) => schema_message(inner),
+        DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
+            ArrowError::ParseError(message) => reworded(message),
+            other => reworded(&other.to_string()),
+        },
         DataFusionError::Collection(errors) => {
             errors.first().map(planner_message).unwrap_or_default()
         }
-        other => other.strip_backtrace(),
+        other => reworded(&other.strip_backtrace()),
     }
 }
 
 fn schema_message(error: &SchemaError) -> String {
-    error.to_string().trim_end_matches('.').to_owned()
+    // A job has no settings of the planner.
+    const SETTING: &str =
+        " or disable the datafusion.sql_parser.enable_ident_normalization configuration";
+    error.to_string().replace(SETTING, "").trim_end_matches('.').to_owned()
 }
 
-pub(super) fn parser_error(error: &ParserError) -> SqlError {
+pub(super) fn parser_error(error: &ParserError, sql: &str) -> SqlError {
     match error {
-        ParserError::ParserError(text) | ParserError::TokenizerError(text) => located(text),
+        ParserError::ParserError(text) | ParserError::TokenizerError(text) => {
+            match text.strip_suffix("found: EOF") {
+                Some(expected) => SqlError::in_statement(
+                    sql.trim_end().lines().count().max(1) as u64,
+                    format!("{expected}found: the end of the SQL"),
+                ),
+                None => located(text),
+            }
+        }
         ParserError::RecursionLimitExceeded => SqlError {
             line: None,
             column: None,

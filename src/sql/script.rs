@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::error::{SqlError, parser_error, tokenizer_error};
 use super::nesting::check_tokens;
+use super::not_done::check_done;
 use super::partition_by::partition_as_argument;
 use super::rewrite::{drop_table_keyword, rewrite_query};
 
@@ -55,7 +56,7 @@ pub fn parse_script(sql: &str) -> Result<Vec<JobStatement>, SqlError> {
     let tokens = partition_as_argument(drop_table_keyword(tokens))?;
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(RECURSION_MAX)
-        .with_tokens_with_locations(tokens);
+        .with_tokens_with_locations(tokens.clone());
     let mut statements = Vec::new();
     loop {
         while parser.consume_token(&Token::SemiColon) {}
@@ -64,7 +65,8 @@ pub fn parse_script(sql: &str) -> Result<Vec<JobStatement>, SqlError> {
             return Ok(statements);
         }
         let line = first.span.start.line;
-        let statement = parser.parse_statement().map_err(|error| parser_error(&error))?;
+        let statement = parser.parse_statement().map_err(|error| parser_error(&error, sql))?;
+        check_done(&statement, line, &tokens)?;
         let mut statement = job_statement(line, statement)?;
         rewrite_query(&mut statement.query);
         statements.push(statement);
@@ -153,6 +155,36 @@ mod tests {
     fn a_syntax_error_names_line_and_column() {
         let error = parse_script("INSERT INTO a\nSELECT x FROM )").unwrap_err();
         assert_eq!((error.line, error.column), (Some(2), Some(15)), "{error}");
+    }
+
+    #[test]
+    fn sql_that_ends_too_early_names_its_last_line() {
+        let error = parse_script("INSERT INTO a\nSELECT x\nFROM b WHERE\n\n").unwrap_err();
+        let expected = "line 3: Expected: an expression, found: the end of the SQL";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn clauses_that_nothing_carries_out_are_refused_at_their_place() {
+        for (sql, expected) in [
+            (
+                "INSERT OVERWRITE a\nSELECT 1",
+                "line 1, column 8: INSERT OVERWRITE is not supported, \
+              for a job adds to its sink; write INSERT INTO a",
+            ),
+            ("INSERT INTO a SELECT 1\nFROM t\n SAMPLE 0.1", "line 3, column 2: SAMPLE is not"),
+            (
+                "INSERT INTO a SELECT 1;\nINSERT INTO a SELECT 1 FROM t FORMAT JSON",
+                "line 2, column 31: FORMAT is",
+            ),
+            ("INSERT INTO a SELECT 1 FROM t |> WHERE b", "line 1, column 31: |> is not supported"),
+            ("INSERT INTO a SELECT 1 FROM t PREWHERE b", "line 1, column 31: PREWHERE is not"),
+            ("INSERT INTO a SELECT __pane_start(b) FROM t", "line 1, column 22: functions whose"),
+            ("INSERT INTO a SELECT 1 FROM t FOR UPDATE", "line 1, column 31: FOR UPDATE is not"),
+        ] {
+            let said = parse_script(sql).unwrap_err().to_string();
+            assert!(said.starts_with(expected), "{said}");
+        }
     }
 
     #[test]

@@ -56,6 +56,9 @@ const SIGNATURES: [Signature; 4] = [
     },
 ];
 
+/// The window functions of FROM.
+pub(super) const WINDOW_NAMES: [&str; 4] = [TUMBLE, HOP, CUMULATE, SESSION];
+
 /// Whether `name`, in lower case, is a window function of FROM.
 pub(super) fn is_window_function(name: &str) -> bool {
     SIGNATURES.iter().any(|signature| signature.name == name)

@@ -113,9 +113,14 @@ fn time_column(
     input: &LogicalPlan,
     context: &mut dyn RelationPlannerContext,
 ) -> Result<Column> {
-    let name = context.normalize_ident(time_ident(expr)?);
+    let ident = time_ident(expr)?;
+    let span = Span::try_from_sqlparser_span(ident.span);
+    let name = context.normalize_ident(ident);
     let (qualifier, field) = input.schema().qualified_field_with_unqualified_name(&name)?;
-    Ok(Column::new(qualifier.cloned(), field.name()))
+    let mut column = Column::new(qualifier.cloned(), field.name());
+    // A refusal of the window shows where it stands.
+    span.into_iter().for_each(|span| column.spans_mut().add_span(span));
+    Ok(column)
 }
 
 /// The columns after `PARTITION BY`, each once.
