@@ -292,8 +292,8 @@ pub(super) fn one_sided_using(join: &Join) -> Result<()> {
         return Ok(());
     }
     plan_err!(
-        "{kind} JOIN ... USING would give NULL for the columns of USING where only the right side has \
-         a row; write {kind} JOIN ... ON a.window_start = b.window_start AND ..., and select \
+        "{kind} JOIN with USING or NATURAL would give NULL for the columns that it holds equal where \
+         only the right side has a row; write {kind} JOIN ... ON a.window_start = b.window_start AND ..., and select \
          coalesce(a.window_start, b.window_start) AS window_start"
     )
 }

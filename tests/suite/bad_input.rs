@@ -116,7 +116,7 @@ fn an_aggregate_without_a_window_is_refused_with_a_window() {
 
 #[test]
 fn what_would_need_all_rows_is_refused_with_the_bounded_form() {
-    let over = "write OVER (PARTITION BY window_start";
+    let over = "OVER (PARTITION BY window_start";
     for (query, expected) in [
         ("SELECT * FROM flows LIMIT 10", "ROW_NUMBER() OVER (PARTITION BY window_start"),
         ("SELECT * FROM flows ORDER BY bytes LIMIT 10", "LIMIT over a stream"),

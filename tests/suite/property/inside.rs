@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::chain::{Program, Relation};
-use super::query::COLUMNS;
 
 /// A question about the rows of two views of the same windows, or of one twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
