@@ -235,8 +235,8 @@ fn lost_in(plan: &LogicalPlan) -> Option<&'static str> {
              them windows of one size, and select these at the same place in each",
         ),
         LogicalPlan::Join(join) if join.join_type == JoinType::Full => Some(
-            "FULL JOIN leaves the window of a side NULL where it has no row; write LEFT JOIN, and \
-             use the window of the left side",
+            "FULL JOIN leaves the window of a side NULL where it has no row; select \
+             coalesce(a.window_start, b.window_start) AS window_start in a view of it, and use that",
         ),
         LogicalPlan::Projection(_)
         | LogicalPlan::SubqueryAlias(_)
@@ -293,8 +293,8 @@ pub(super) fn one_sided_using(join: &Join) -> Result<()> {
     }
     plan_err!(
         "{kind} JOIN with USING or NATURAL would give NULL for the columns that it holds equal where \
-         only the right side has a row; write {kind} JOIN ... ON a.window_start = b.window_start AND ..., and select \
-         coalesce(a.window_start, b.window_start) AS window_start"
+         only the right side has a row; write {kind} JOIN ... ON a.window_start = b.window_start \
+         AND ..., and select coalesce(a.window_start, b.window_start) AS window_start"
     )
 }
 
