@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Result, plan_err};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::expr::{Sort as SortExpr, WindowFunction};
@@ -28,6 +28,7 @@ use super::rows_stage::cut_rows;
 use super::session_stage::suits_partial_sessions;
 use super::stage::{Grouping, Stage, cut_aggregate};
 use super::stream::Stream;
+use super::subqueries::refuse_left;
 use super::window_choice::{check_time, choose_window, window_nodes};
 use super::window_values::replace_window_node;
 use crate::sql::{Clause, WindowNode, Windows, window_key};
@@ -89,7 +90,7 @@ type Walked = (LogicalPlan, Nature);
 
 impl Cutter<'_> {
     fn walk(&mut self, plan: &LogicalPlan) -> Result<Walked> {
-        self.refuse_stream_subqueries(plan)?;
+        refuse_left(plan, self.event_times)?;
         match plan {
             LogicalPlan::TableScan(scan) => {
                 let source = scan.table_name.table().to_owned();
@@ -462,61 +463,6 @@ impl Cutter<'_> {
         }
         Ok((plan.clone(), Nature::Constant))
     }
-
-    fn refuse_stream_subqueries(&self, plan: &LogicalPlan) -> Result<()> {
-        plan.apply_expressions(|expr| {
-            match subquery_over(expr, &|table| self.event_times.contains_key(table))? {
-                None => Ok(TreeNodeRecursion::Continue),
-                Some(SubqueryKind::Value) => refuse::subquery(),
-                Some(SubqueryKind::Question) => refuse::question(),
-            }
-        })?;
-        Ok(())
-    }
-}
-
-/// Whether any expression of `plan` has a subquery over a table that `is_stream`.
-pub(super) fn has_subquery_over(
-    plan: &LogicalPlan,
-    is_stream: &dyn Fn(&str) -> bool,
-) -> Result<bool> {
-    let mut found = false;
-    plan.apply(|plan| {
-        plan.apply_expressions(|expr| {
-            found |= subquery_over(expr, is_stream)?.is_some();
-            Ok(TreeNodeRecursion::Continue)
-        })
-    })?;
-    Ok(found)
-}
-
-/// What a subquery gives: a value, or the answer to EXISTS, IN, ANY or ALL.
-enum SubqueryKind {
-    Value,
-    Question,
-}
-
-fn subquery_over(expr: &Expr, is_stream: &dyn Fn(&str) -> bool) -> Result<Option<SubqueryKind>> {
-    let mut found = None;
-    expr.apply(|expr| {
-        let (subquery, kind) = match expr {
-            Expr::ScalarSubquery(subquery) => (subquery, SubqueryKind::Value),
-            Expr::InSubquery(inside) => (&inside.subquery, SubqueryKind::Question),
-            Expr::Exists(exists) => (&exists.subquery, SubqueryKind::Question),
-            Expr::SetComparison(set) => (&set.subquery, SubqueryKind::Question),
-            _ => return Ok(TreeNodeRecursion::Continue),
-        };
-        let mut kind = Some(kind);
-        subquery.subquery.apply_with_subqueries(|inner| match inner {
-            LogicalPlan::TableScan(scan) if is_stream(scan.table_name.table()) => {
-                found = found.take().or(kind.take());
-                Ok(TreeNodeRecursion::Stop)
-            }
-            _ => Ok(TreeNodeRecursion::Continue),
-        })?;
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(found)
 }
 
 /// `aggregate` over another plan of the same columns.

@@ -23,7 +23,7 @@ use super::query::Prepared;
 use super::refuse;
 use super::window_values::{Bounds, window_value};
 use crate::operator::StreamTable;
-use crate::sql::{WindowValue, time_type};
+use crate::sql::{WindowValue, Windows, time_type};
 
 /// The column that a feed has in addition where none of the view's is its event time.
 const FEED_TIME: &str = "__time";
@@ -45,6 +45,11 @@ pub struct Feed {
 }
 
 impl Feed {
+    /// Whether its rows tell when sessions began: one that is open may have begun long ago.
+    pub fn waits_for_open_sessions(&self) -> bool {
+        matches!(self.told.windows, Windows::Session(_)) && self.told.value == WindowValue::Start
+    }
+
     /// The position of the event time among its columns.
     pub fn time_column(&self) -> usize {
         self.schema.index_of(&self.event_time).unwrap_or_default()

@@ -5,27 +5,22 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::context::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator};
-use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
-use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
-use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
-use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
-use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     Query as SqlQuery, Statement as SqlStatement, visit_relations,
 };
 
-use super::cut::{Cut, cut, has_subquery_over};
+use super::cut::{Cut, cut};
 use super::feed::Feed;
 use super::input::Input;
 use super::nature::Nature;
 use super::query::{Prepared, Query, REVISION, arrow_schema, sink_projection};
 use super::stage::Stage;
+use super::subqueries::flattened;
 use crate::operator::StreamTable;
 use crate::sql::{JobStatement, Refusal, SqlError, StatementKind};
 
@@ -249,7 +244,7 @@ impl<'a> Planner<'a> {
             self.state.config_options(),
             |_, _| {},
         )?;
-        let analyzed = self.flattened(analyzed)?;
+        let analyzed = flattened(self.state, analyzed, &self.event_times)?;
         let cut = cut(self.state, &analyzed, &self.event_times)?;
         let stages: BTreeSet<String> = match &cut.nature {
             Nature::Constant => {
@@ -332,20 +327,6 @@ impl<'a> Planner<'a> {
         self.state.statement_to_plan(Statement::Statement(Box::new(query))).await
     }
 
-    /// The plan with subqueries over streams and comma joins as joins, before it is cut: a join
-    /// inside a window is what they mean.
-    fn flattened(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Vec::new();
-        if has_subquery_over(&plan, &|table| self.event_times.contains_key(table))? {
-            rules.push(Arc::new(RewriteSetComparison::new()));
-            rules.push(Arc::new(DecorrelatePredicateSubquery::new()));
-            rules.push(Arc::new(ScalarSubqueryToJoin::new()));
-        }
-        rules.push(Arc::new(EliminateCrossJoin::new()));
-        let plan = Optimizer::with_rules(rules).optimize(plan, self.state, |_, _| {})?;
-        plan.transform_up(without_null_awareness).data()
-    }
-
     fn check_same_schema(&self, sink: &str, schema: &SchemaRef) -> Result<()> {
         let other = self.plan.queries.iter().find(|query| query.sink == sink);
         let Some(other) = other else { return Ok(()) };
@@ -390,24 +371,6 @@ impl<'a> Planner<'a> {
 fn sources_of(cut: &Cut, input: &Option<Input>) -> BTreeSet<String> {
     let clocks = cut.stages.iter().flat_map(|stage| stage.clocks.iter()).chain(input);
     clocks.filter_map(|clock| clock.source().map(str::to_owned)).collect()
-}
-
-/// A correlated NOT IN, which DataFusion plans for one pair of columns only, as the anti join that it
-/// means: no row of the same window is equal, or might be for all that is known of NULL.
-fn without_null_awareness(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let LogicalPlan::Join(mut join) = plan else { return Ok(Transformed::no(plan)) };
-    // The rule that made the join put the comparison of IN before what is correlated.
-    match join.filter {
-        Some(Expr::BinaryExpr(both)) if join.null_aware && both.op == Operator::And => {
-            join.filter = Some(both.left.is_not_false().and(*both.right));
-            join.null_aware = false;
-            Ok(Transformed::yes(LogicalPlan::Join(join)))
-        }
-        filter => {
-            join.filter = filter;
-            Ok(Transformed::no(LogicalPlan::Join(join)))
-        }
-    }
 }
 
 /// Stages and feeds, each after all that it waits for.
@@ -479,13 +442,20 @@ fn with_revision(schema: &SchemaRef) -> Result<SchemaRef> {
 
 fn check_partitions(sink: &SinkTable, schema: &SchemaRef) -> Result<()> {
     for name in &sink.partition_by {
-        if schema.index_of(name).is_err() {
+        let Some((_, field)) = schema.column_with_name(name) else {
             let columns: Vec<&str> =
                 schema.fields().iter().map(|field| field.name().as_str()).collect();
             return Err(DataFusionError::Plan(format!(
                 "the sink {} is partitioned by {name}, which the query does not give; it gives {}",
                 sink.name,
                 columns.join(", ")
+            )));
+        };
+        if field.data_type().is_nested() {
+            return Err(DataFusionError::Plan(format!(
+                "the sink {} is partitioned by {name}, which is no single value; partition by a field \
+                 of it that the query gives as a column",
+                sink.name
             )));
         }
     }

@@ -20,6 +20,7 @@ mod session_stage;
 mod spoken;
 mod stage;
 mod stream;
+mod subqueries;
 mod template;
 mod window_choice;
 mod window_values;

@@ -27,8 +27,8 @@ pub(super) struct Closed {
     /// The stages that emit them.
     pub(super) stages: BTreeSet<String>,
     pub(super) windows: HashMap<Column, Told>,
-    /// After a FULL JOIN, the columns of which one or the other tells the window.
-    pub(super) either: Vec<(Column, Column, Told)>,
+    /// After a FULL JOIN, the expressions of which one or the other tells the window.
+    pub(super) either: Vec<(Expr, Expr, Told)>,
 }
 
 /// What a column says of the window of its row.
@@ -81,9 +81,7 @@ impl Closed {
                 Some(Told { value, ..told })
             }
             Expr::ScalarFunction(call) if call.func.name() == "coalesce" => {
-                let [Expr::Column(one), Expr::Column(other)] = call.args.as_slice() else {
-                    return None;
-                };
+                let [one, other] = call.args.as_slice() else { return None };
                 let pairs = [(one, other), (other, one)];
                 let mut known = self.either.iter();
                 known.find(|(a, b, _)| pairs.contains(&(a, b))).map(|(_, _, told)| *told)
@@ -178,12 +176,9 @@ impl Closed {
         if matches!(kind, Inner | Right | RightSemi | RightAnti) {
             windows.extend(right.windows.clone());
         }
-        let either = on.iter().filter(|_| kind == Full).filter_map(|(a, b)| match (a, b) {
-            (Expr::Column(one), Expr::Column(other)) => {
-                let told = self.told(a).filter(|told| right.told(b) == Some(*told))?;
-                Some((one.clone(), other.clone(), told))
-            }
-            _ => None,
+        let either = on.iter().filter(|_| kind == Full).filter_map(|(a, b)| {
+            let told = self.told(a).filter(|told| right.told(b) == Some(*told))?;
+            Some((a.clone(), b.clone(), told))
         });
         let either = either.collect();
         let stages = self.stages.union(&right.stages).cloned().collect();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::Session;
-use datafusion::common::{Result, internal_err};
+use datafusion::common::{Result, internal_err, plan_err};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
@@ -265,6 +265,13 @@ fn nothing_of(stage: &Stage) -> StateInput {
 fn try_aggregates(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
     if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
         for function in aggregate.aggr_expr() {
+            let separated = ["array_agg", "string_agg"].contains(&function.fun().name());
+            if function.is_distinct() && function.expressions().len() > 1 && !separated {
+                let name = function.fun().name();
+                return plan_err!(
+                    "DISTINCT is of one argument, and {name}() has more; leave it out"
+                );
+            }
             match function.groups_accumulator_supported() {
                 true => drop(function.create_groups_accumulator()?),
                 false => drop(function.create_accumulator()?),

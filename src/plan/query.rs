@@ -80,6 +80,12 @@ pub(super) fn sink_projection(plan: LogicalPlan) -> Result<LogicalPlan> {
         }
         let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
         let written = written_type(field.data_type());
+        if holds_interval(&written) {
+            return plan_err!(
+                "the column \"{name}\" is an INTERVAL, which Parquet files cannot hold; write its \
+                 length as a number, as in date_part('epoch', {name})"
+            );
+        }
         let expr = if written == *field.data_type() { column } else { cast(column, written) };
         exprs.push(expr.alias(&name));
         names.push(name);
@@ -97,7 +103,23 @@ fn written_type(data_type: &DataType) -> DataType {
         DataType::Null => DataType::Utf8,
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
         DataType::List(item) => DataType::List(field(item)),
+        DataType::LargeList(item) => DataType::LargeList(field(item)),
+        DataType::FixedSizeList(item, length) => DataType::FixedSizeList(field(item), *length),
+        DataType::Map(entries, sorted) => DataType::Map(field(entries), *sorted),
         other => other.clone(),
+    }
+}
+
+/// Whether `data_type` is an interval, or has one inside.
+pub(super) fn holds_interval(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Interval(_) => true,
+        DataType::Struct(fields) => fields.iter().any(|field| holds_interval(field.data_type())),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => holds_interval(item.data_type()),
+        _ => false,
     }
 }
 

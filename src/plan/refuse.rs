@@ -270,6 +270,25 @@ pub(super) fn subquery<T>() -> Result<T> {
     blamed(refused, Clause::Subquery, &[], None)
 }
 
+/// A subquery in WHERE that DataFusion makes no join of.
+pub(super) fn no_join<T>() -> Result<T> {
+    let refused = plan_err!(
+        "a subquery over a stream becomes a join on its window, which LIMIT, UNION and columns of the \
+         query around it outside of its WHERE do not allow; write it as a view, and JOIN that"
+    );
+    blamed(refused, Clause::Subquery, &[], None)
+}
+
+/// An aggregate without GROUP BY in EXISTS, IN, ANY or ALL, correlated.
+pub(super) fn lone_aggregate<T>() -> Result<T> {
+    let refused = plan_err!(
+        "an aggregate without GROUP BY in EXISTS, IN, ANY or ALL has a row also where nothing is \
+         counted, which would be lost; compare its value: WHERE 0 = (SELECT count(*) FROM v AS b \
+         WHERE b.window_start = a.window_start AND ...)"
+    );
+    blamed(refused, Clause::Subquery, &[], None)
+}
+
 /// EXISTS, IN, ANY or ALL outside of WHERE, where DataFusion makes no join of it.
 pub(super) fn question<T>() -> Result<T> {
     let refused = plan_err!(

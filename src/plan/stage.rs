@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::common::{Column, DFSchema, DFSchemaRef, Result};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, plan_err};
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{
     Aggregate, Expr, Extension, GroupingSet, LogicalPlan, LogicalPlanBuilder, col,
@@ -23,6 +23,7 @@ use super::input::Input;
 use super::nature::Told;
 use super::nodes::{Keys, PartialNode, StageNode};
 use super::output::{OutputKey, output_projection};
+use super::query::holds_interval;
 use super::refuse::set_without_window;
 use super::stream::Stream;
 use super::template::{PANE, Template};
@@ -91,7 +92,15 @@ impl Stage {
             Windows::Aligned(_) => None,
         };
         let template = Template::new(&keys, &aggregates, gap_us, input.schema())?;
-        let schema = schema_of(&template.state_schema()?)?;
+        let state = template.state_schema()?;
+        if state.fields().iter().any(|field| holds_interval(field.data_type())) {
+            return plan_err!(
+                "the state of {} would have an INTERVAL, which Parquet files cannot hold; compute \
+                 with lengths as numbers below the window, as in date_part('epoch', x)",
+                stream.input.spoken()
+            );
+        }
+        let schema = schema_of(&state)?;
         let partial = PartialNode { input, keys, aggregates, gap_us, schema };
         let logic = logic_text(&partial, &windows, panes, sessions.as_ref());
         Ok(Self {

@@ -72,11 +72,16 @@ impl Clocks {
         }
     }
 
-    /// The clock of a feed whose stages have advanced: the least event time that it may still give.
-    pub(super) fn of_feed(&self, feed: &Feed, stages: &BTreeMap<String, StageWork>) -> StreamClock {
+    /// The clock of a feed whose stages have advanced: the least event time that it may still give;
+    /// `first_open_us` is the time of the first row of any of its sessions that is open.
+    pub(super) fn of_feed(
+        &self,
+        feed: &Feed,
+        stages: &BTreeMap<String, StageWork>,
+        first_open_us: Option<i64>,
+    ) -> StreamClock {
         let mine = || feed.stages.iter().filter_map(|id| stages.get(id));
         let is_still = mine().all(|stage| self.all_still(&stage.clocks));
-        let first_open_us = mine().filter_map(StageWork::first_open_us).min();
         let reached = mine().map(|stage| stage.through_us).min().flatten();
         let least = |through_us| {
             least_to_come(&feed.told.windows, feed.told.value, through_us, first_open_us)

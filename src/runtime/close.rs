@@ -9,7 +9,7 @@ use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
 use futures::TryStreamExt;
-use tidegauge_commitlog::{Revisions, Run, SinkFile};
+use tidegauge_commitlog::{Revisions, Run, SinkFile, Storage};
 
 use super::clocks::Clocks;
 use super::compile::CompiledJob;
@@ -39,24 +39,28 @@ pub(super) async fn close(
     for ids in job.plan.groups() {
         clocks.advance(&ids, stages);
         let group = Group::of(job, &ids);
-        files.extend(group.close(stages, context, revisions).await?);
-        group.tell_feeds(&mut clocks, stages);
+        files.extend(Box::pin(group.close(stages, context, revisions)).await?);
+        group.tell_feeds(&mut clocks, stages, &context.state).await?;
     }
     revisions.retain(|_, counts| !counts.is_empty());
     Ok(files)
 }
 
 /// Whether a window may close where no row comes.
-pub(super) fn may_close(
+pub(super) async fn may_close(
     job: &CompiledJob,
     stages: &mut BTreeMap<String, StageWork>,
     mut clocks: Clocks,
-) -> bool {
-    job.plan.groups().iter().any(|ids| {
-        clocks.advance(ids, stages);
-        Group::of(job, ids).tell_feeds(&mut clocks, stages);
-        ids.iter().filter_map(|id| stages.get(*id)).any(StageWork::may_close)
-    })
+    storage: &Storage,
+) -> Result<bool> {
+    for ids in job.plan.groups() {
+        clocks.advance(&ids, stages);
+        if ids.iter().filter_map(|id| stages.get(*id)).any(StageWork::may_close) {
+            return Ok(true);
+        }
+        Group::of(job, &ids).tell_feeds(&mut clocks, stages, storage).await?;
+    }
+    Ok(false)
 }
 
 /// The stages that are read together, and what is above them: it closes as one.
@@ -78,10 +82,26 @@ impl<'a> Group<'a> {
     }
 
     /// How far the streams are complete that its stages give.
-    fn tell_feeds(&self, clocks: &mut Clocks, stages: &BTreeMap<String, StageWork>) {
+    async fn tell_feeds(
+        &self,
+        clocks: &mut Clocks,
+        stages: &BTreeMap<String, StageWork>,
+        storage: &Storage,
+    ) -> Result<()> {
         for feed in &self.feeds {
-            clocks.set(Input::Feed(feed.id.clone()), clocks.of_feed(feed, stages));
+            let mut first_open_us = None;
+            if feed.waits_for_open_sessions() {
+                for stage in self.stages.iter().filter(|stage| feed.stages.contains(&stage.id)) {
+                    let Some(work) = stages.get(&stage.id) else { continue };
+                    let schema = stage.state_schema().map_err(from_datafusion)?;
+                    let of_stage_us = work.first_open_us(&schema, storage).await?;
+                    first_open_us = first_open_us.into_iter().chain(of_stage_us).min();
+                }
+            }
+            let clock = clocks.of_feed(feed, stages, first_open_us);
+            clocks.set(Input::Feed(feed.id.clone()), clock);
         }
+        Ok(())
     }
 
     /// Closes what there is to close, a bounded number of windows at a time.

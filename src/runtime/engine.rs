@@ -149,7 +149,9 @@ impl Engine {
         let metrics = self.job.metrics.clone();
         loop {
             let attempt = self.log.begin();
-            match metrics.epoch(&attempt, tried, self.attempt(work, &attempt)).await {
+            // What runs an epoch is large: on the heap it is moved around as a pointer.
+            let running = Box::pin(self.attempt(work, &attempt));
+            match metrics.epoch(&attempt, tried, running).await {
                 Err(error)
                     if error.kind() == ErrorKind::Unavailable
                         && tried < self.job.spec.epoch.retry =>

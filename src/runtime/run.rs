@@ -41,7 +41,7 @@ impl Engine {
             if is_last && drain {
                 self.drain_into(&mut work);
             }
-            if !work.has_files() && !self.closes_anything(&work) {
+            if !work.has_files() && !Box::pin(self.closes_anything(&work)).await? {
                 break;
             }
             if self.epoch(&work).await? == Step::Again {
@@ -68,7 +68,7 @@ impl Engine {
                 let mut work = self.next_work(&mut pending).await?;
                 self.idle_into(&mut work, &mut shown);
                 let is_last = pending.values().all(Pending::is_empty);
-                if work.has_files() || self.closes_anything(&work) {
+                if work.has_files() || Box::pin(self.closes_anything(&work)).await? {
                     self.epoch(&work).await?;
                 }
                 if is_last || *stop.borrow() {
@@ -175,10 +175,10 @@ impl Engine {
 
     /// Whether an epoch without files would close a window: because all sources stand still, or those
     /// do that held the others back.
-    fn closes_anything(&self, work: &Work) -> bool {
+    async fn closes_anything(&self, work: &Work) -> Result<bool> {
         let mut receipts = BTreeMap::new();
         let mut stages = self.stage_works(&mut receipts);
         let (_, clocks) = self.advance(work, &receipts);
-        may_close(&self.job, &mut stages, clocks)
+        may_close(&self.job, &mut stages, clocks, self.log.storage()).await
     }
 }

@@ -16,8 +16,8 @@ use crate::operator::StateInput;
 use crate::plan::{Input, Stage};
 use crate::state::stacks::{self, Role, Watermarks};
 use crate::state::{
-    PartSlice, RunSize, StatePart, StateShape, StateView, Tiers, read_run, session_time_min,
-    start_range, starts_of,
+    PartSlice, RunSize, SESSION_FIRST, StatePart, StateShape, StateView, Tiers, read_run,
+    session_time_min, start_range, starts_of,
 };
 
 /// A stage between its ingest and its commit.
@@ -251,9 +251,43 @@ impl StageWork {
         Ok(())
     }
 
-    /// The time of the first row of any session that is open.
-    pub(super) fn first_open_us(&self) -> Option<i64> {
-        self.seen(&self.pieces, self.open_view()).filter_map(Piece::time_min_us).min()
+    /// The time of the first row of any session that is open. A piece may hold closed ones, too:
+    /// their times do not count, and are read only where they might.
+    pub(super) async fn first_open_us(
+        &self,
+        schema: &SchemaRef,
+        storage: &Storage,
+    ) -> Result<Option<i64>> {
+        let view = self.open_view();
+        let open = self.seen(&self.pieces, view);
+        let mut pieces: Vec<(i64, &Piece)> =
+            open.filter_map(|piece| Some((piece.time_min_us()?, piece))).collect();
+        pieces.sort_unstable_by_key(|(time_us, _)| *time_us);
+        let mut first: Option<i64> = None;
+        for (time_us, piece) in pieces {
+            if first.is_some_and(|first_us| first_us <= time_us) {
+                break;
+            }
+            let is_open = self.state.last_end(piece.first_us) > self.settled_us();
+            let exact_us = match (&piece.part, is_open) {
+                (_, true) | (StatePart::Slice(_), _) => Some(time_us),
+                (StatePart::Memory(batches), _) => {
+                    let open = batches.iter().map(|batch| view.apply(&self.state, batch.clone()));
+                    let open: datafusion::common::Result<Vec<RecordBatch>> = open.collect();
+                    session_time_min(&open.map_err(from_datafusion)?)
+                }
+                (StatePart::File(run), _) => {
+                    let times = schema.index_of(SESSION_FIRST).ok().map(|at| vec![at]);
+                    let (run, schema) = (run.clone(), Arc::clone(schema));
+                    let rows = read_run(storage.clone(), run, schema, times, (self.state, view));
+                    let rows: Vec<RecordBatch> =
+                        rows.try_collect().await.map_err(from_datafusion)?;
+                    session_time_min(&rows)
+                }
+            };
+            first = first.into_iter().chain(exact_us).min();
+        }
+        Ok(first)
     }
 
     /// The view of what stays: open windows, and closed ones that may still change.

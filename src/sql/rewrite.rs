@@ -4,13 +4,14 @@
 //! from the tokens, so that every other token keeps its line and column. And DataFusion looks for
 //! a statement's tables before it plans, but not among arguments: there `t` becomes
 //! `(SELECT * FROM t)`. Flink asks for the number of an interval's digits, `SECOND(4)`, which
-//! changes nothing here: it is dropped, for DataFusion refuses it.
+//! changes nothing here: it is dropped, for DataFusion refuses it. So is ORDER BY in an aggregate
+//! that no order changes, because DataFusion hands it to some as a further argument.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart, Query,
-    SetExpr, TableFactor, VisitMut, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
+    ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -65,6 +66,38 @@ pub(super) fn rewrite_query(query: &mut Query) {
     }
 }
 
+/// Aggregates that give the same for their rows in any order.
+const UNORDERED: [&str; 18] = [
+    "avg",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "count",
+    "max",
+    "mean",
+    "median",
+    "min",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "var",
+    "var_pop",
+    "var_population",
+    "var_samp",
+    "var_sample",
+    "variance",
+];
+
+/// Drops ORDER BY from the arguments of an aggregate that no order changes.
+fn drop_order(call: &mut Function) {
+    let name = call.name.to_string().to_lowercase();
+    if let FunctionArguments::List(list) = &mut call.args
+        && UNORDERED.contains(&name.as_str())
+    {
+        list.clauses.retain(|clause| !matches!(clause, FunctionArgumentClause::OrderBy(_)));
+    }
+}
+
 struct Rewrites;
 
 impl VisitorMut for Rewrites {
@@ -74,6 +107,9 @@ impl VisitorMut for Rewrites {
         if let Expr::Interval(interval) = expr {
             interval.leading_precision = None;
             interval.fractional_seconds_precision = None;
+        }
+        if let Expr::Function(call) = expr {
+            drop_order(call);
         }
         ControlFlow::Continue(())
     }

@@ -12,7 +12,7 @@ use tidegauge::runtime::{Engine, OpenOptions, Summary};
 use tidegauge_commitlog::Clock;
 use tokio::sync::watch;
 
-use super::harness::{compile, published_rows, run_drained, scratch, write_job};
+use super::harness::{compile, open, published_rows, run_drained, scratch, write_job};
 
 const START_MS: i64 = 1_900_000_000_000;
 const SECOND_MS: i64 = 1_000;
@@ -181,6 +181,33 @@ async fn what_a_second_stage_refuses_is_counted() {
     let summary = run_drained(&path).await;
     assert_eq!((summary.rows_used, summary.rows_late, summary.results_late), (2, 0, 1));
     assert_eq!(published_rows(&path, "out").await, ["2026-01-01T00:05:00Z | 1"]);
+}
+
+#[tokio::test]
+async fn the_start_of_a_session_that_is_over_holds_nothing_back() {
+    let folder = scratch();
+    let sql = "CREATE VIEW m AS SELECT window_start AS st, k, count(*) AS n FROM SESSION(TABLE a \
+               PARTITION BY k, DESCRIPTOR(ts), INTERVAL '5' SECOND) GROUP BY window_start, \
+               window_end, k;\n\
+               INSERT INTO out SELECT window_start, k, sum(n) AS n FROM TUMBLE(TABLE m, \
+               DESCRIPTOR(st), INTERVAL '1' MINUTE) GROUP BY window_start, k;";
+    let path = job(folder.path(), "", sql);
+    // Both sessions are in one file of state; one is over when it is written, one is not.
+    write_rows(folder.path(), "a", "1.json", &[("00:00:01", "x", 1), ("00:03:20", "x", 1)]);
+    let run = async || {
+        let mut engine = open(compile(&path).await).await;
+        engine.run_once(false).await.unwrap()
+    };
+    let summary = run().await;
+    assert_eq!((summary.epochs, summary.rows_out["out"]), (1, 1), "{summary:?}");
+    assert_eq!(published_rows(&path, "out").await, ["2026-01-01T00:00:00Z | x | 1"]);
+    // With nothing new nothing is committed.
+    assert_eq!(run().await.epochs, 0);
+    // What began in the second minute is seen to be over without its file being written anew.
+    write_rows(folder.path(), "a", "2.json", &[("00:03:30", "y", 1)]);
+    write_rows(folder.path(), "a", "3.json", &[("00:05:00", "z", 1)]);
+    assert_eq!(run().await.rows_out["out"], 2);
+    assert_eq!(run().await.epochs, 0);
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ pub enum Link {
     NotIn,
     /// At least as much as any of the others.
     All,
+    /// Neither of some keys nor of none that is known, or with a value.
+    NotInOr,
     Full,
 }
 
@@ -33,7 +35,7 @@ pub fn drawn_link() -> impl Strategy<Value = Link> {
     use Link::*;
     let links = vec![
         Having, OrderBy, TopN, Ranked, Share, Again, Distinct, Inner, Left, Right, Union, Scalar,
-        Exists, NotExists, In, NotIn, All, Full,
+        Exists, NotExists, In, NotIn, All, NotInOr, Full,
     ];
     prop_oneof![1 => Just(Nothing), 2 => proptest::sample::select(links)]
 }
@@ -49,7 +51,18 @@ impl Link {
         use Link::*;
         matches!(
             self,
-            Inner | Left | Right | Union | Scalar | Exists | NotExists | In | NotIn | All | Full
+            Inner
+                | Left
+                | Right
+                | Union
+                | Scalar
+                | Exists
+                | NotExists
+                | In
+                | NotIn
+                | All
+                | NotInOr
+                | Full
         )
     }
 
@@ -61,7 +74,8 @@ impl Link {
         let (sql, more) = self.sql(&a, b);
         match self {
             // Plain DataFusion takes one pair of columns only: what it means, for the reference.
-            Self::NotIn => program.view_of(name, &sql, &not_in(&a, b)),
+            Self::NotIn => program.view_of(name, &sql, &not_in(&a, b, "")),
+            Self::NotInOr => program.view_of(name, &sql, &not_in(&a, b, " OR a.x = 1")),
             _ => program.view(name, &sql),
         }
         Relation { name: name.to_owned(), more, ..a }
@@ -69,12 +83,10 @@ impl Link {
 
     /// Its text, and the columns in addition to those of every view.
     fn sql(self, a: &Relation, b: &Relation) -> (String, Vec<String>) {
-        use Link::{All, Exists, Having, In, NotExists, NotIn, Nothing, OrderBy, Ranked, TopN};
-        let keeps = matches!(
-            self,
-            Nothing | Having | OrderBy | TopN | Ranked | Exists | NotExists | In | NotIn | All
-        );
-        let more = if keeps { a.more.clone() } else { vec![] };
+        use Link::{Again, Distinct, Full, Inner, Left, Right, Scalar, Share, Union};
+        let makes =
+            matches!(self, Again | Distinct | Full | Inner | Left | Right | Scalar | Share | Union);
+        let more = if makes { vec![] } else { a.more.clone() };
         let sql = if self.is_of_two() { self.of_two(a, b) } else { self.of_one(a) };
         (sql, more)
     }
@@ -139,6 +151,10 @@ impl Link {
                      WHERE {same} AND b.x > 1)"
                 )
             }
+            Self::NotInOr => format!(
+                "SELECT {all} FROM {view} AS a WHERE a.k NOT IN (SELECT b.k FROM {other} AS b WHERE \
+                 {same} AND b.x > 1) OR a.x = 1"
+            ),
             Self::All => format!(
                 "SELECT {all} FROM {view} AS a WHERE a.x >= ALL (SELECT b.x FROM {other} AS b WHERE \
                  {same})"
@@ -150,10 +166,10 @@ impl Link {
     }
 }
 
-fn not_in(a: &Relation, b: &Relation) -> String {
+fn not_in(a: &Relation, b: &Relation, or: &str) -> String {
     format!(
         "SELECT {} FROM {} AS a WHERE NOT EXISTS (SELECT 1 FROM {} AS b WHERE {} AND b.x > 1 AND (a.k \
-         IS NULL OR b.k IS NULL OR a.k = b.k))",
+         IS NULL OR b.k IS NULL OR a.k = b.k)){or}",
         a.columns().join(", "),
         a.name,
         b.name,
