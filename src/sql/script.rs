@@ -93,9 +93,9 @@ fn reserved_name(tokens: &[TokenWithSpan], error: &SqlError) -> Option<SqlError>
     let place = Location { line: error.line?, column: error.column? };
     let is_significant = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
     let mut after = tokens.iter().filter(is_significant).skip_while(|one| one.span.start < place);
-    let mut before = tokens.iter().filter(is_significant).rev();
-    let mut before = before.by_ref().skip_while(|one| one.span.start > place).take(BEFORE_MAX + 1);
-    let mut next = after.nth(1)?;
+    let before = tokens.iter().filter(is_significant).rev();
+    let mut before = before.skip_while(|one| one.span.start > place).take(BEFORE_MAX + 1);
+    let mut next = after.nth(1).map_or(&Token::EOF, |next| &next.token);
     let mut word = before.next()?;
     for previous in before {
         if let Token::Word(name) = &word.token
@@ -103,14 +103,14 @@ fn reserved_name(tokens: &[TokenWithSpan], error: &SqlError) -> Option<SqlError>
             && name.keyword != Keyword::FROM
             && RESERVED_FOR_COLUMN_ALIAS.contains(&name.keyword)
             && begins_column(&previous.token)
-            && ends_column(&next.token)
+            && ends_column(next)
         {
             let Location { line, column } = word.span.start;
             let quoted = name.value.to_lowercase();
             let message = format!("{name} is a word of SQL; as a column, write \"{quoted}\"");
             return Some(SqlError::at(line, column, message));
         }
-        (next, word) = (word, previous);
+        (next, word) = (&word.token, previous);
     }
     None
 }
