@@ -200,12 +200,12 @@ fn from_expressions(input: &LogicalPlan, exprs: &[Expr], stream: &Stream) -> Res
         };
         found.push((position, key.windows, key.value, time));
     }
-    let length_us = |windows: &Windows| match windows {
-        // A session decides which rows are together, so every other window is a key beside it.
-        Windows::Session(_) => 0,
-        Windows::Aligned(shape) => shape.size_us(),
+    // A window function says what the window is, so every other time is a key beside it.
+    let rank = |(_, windows, value, _): &&(usize, Windows, WindowValue, Column)| match windows {
+        Windows::Aligned(shape) if *value != WindowValue::Struct => shape.size_us(),
+        Windows::Aligned(_) | Windows::Session(_) => 0,
     };
-    let Some((_, windows, _, time)) = found.iter().min_by_key(|(_, one, ..)| length_us(one)) else {
+    let Some((_, windows, _, time)) = found.iter().min_by_key(rank) else {
         return no_window(input, exprs, stream);
     };
     let (windows, time) = (*windows, time.clone());
@@ -286,7 +286,7 @@ enum Almost {
 }
 
 fn almost_window(expr: &Expr) -> Option<Almost> {
-    let (function, unit, time) = match expr {
+    let call = match expr {
         Expr::Cast(cast)
             if matches!(cast.field.data_type(), DataType::Date32)
                 && matches!(cast.expr.as_ref(), Expr::Column(_)) =>
@@ -294,32 +294,42 @@ fn almost_window(expr: &Expr) -> Option<Almost> {
             let day = format!("date_trunc('day', {})", spoken(&cast.expr));
             return Some(Almost::Written(day));
         }
-        Expr::ScalarFunction(call) => match call.args.as_slice() {
-            // A text is cast to what the function takes.
-            [Expr::Cast(cast), time, ..] => (call.func.name(), cast.expr.as_ref(), strip(time)),
-            [unit, time, ..] => (call.func.name(), unit, strip(time)),
-            _ => return None,
-        },
+        Expr::ScalarFunction(call) => call,
         _ => return None,
     };
-    let text = match unit {
-        Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_lowercase),
+    match (call.func.name(), call.args.as_slice()) {
+        ("date_trunc", [unit, time, ..]) => almost_truncation(unit, strip(time)),
+        ("date_bin", [stride, time, rest @ ..]) => match (interval_us(stride), rest) {
+            (Err(error), _) => Some(Almost::Endless(planner_message(&error))),
+            (Ok(_), [origin]) if !matches!(strip(origin), Expr::Literal(..)) => {
+                Some(Almost::Endless(format!(
+                    "its origin is no literal; write GROUP BY date_bin({}, {}, TIMESTAMP \
+                     '2026-01-01T00:00:00')",
+                    spoken(stride),
+                    spoken(time)
+                )))
+            }
+            _ => None,
+        },
         _ => None,
-    };
-    match (function, text.as_deref().map(|text| text.trim_end_matches('s')), interval_us(unit)) {
-        ("date_trunc", Some("month" | "quarter" | "year"), _) => Some(Almost::Endless(format!(
+    }
+}
+
+fn almost_truncation(unit: &Expr, time: &Expr) -> Option<Almost> {
+    // A text may be cast to what the function takes.
+    let unit = if let Expr::Cast(cast) = unit { cast.expr.as_ref() } else { unit };
+    let Expr::Literal(value, _) = unit else { return None };
+    let unit = value.try_as_str().flatten()?.to_lowercase();
+    match unit.trim_end_matches('s') {
+        "month" | "quarter" | "year" => Some(Almost::Endless(format!(
             "months, quarters and years have no fixed length; write GROUP BY date_trunc('day', \
-                 {}), or 'week'",
+             {}), or 'week'",
             spoken(time)
         ))),
-        ("date_trunc", Some(unit), _) if !TRUNCATIONS.contains(&unit) => {
+        unit if !TRUNCATIONS.contains(&unit) => {
             let units = TRUNCATIONS.join("', '");
             Some(Almost::Endless(format!("its unit is none of '{units}'")))
         }
-        ("date_bin", Some(_), _) if matches!(time, Expr::Column(_)) => {
-            Some(Almost::Written(format!("date_bin(INTERVAL {}, {})", spoken(unit), spoken(time))))
-        }
-        ("date_bin", None, Err(error)) => Some(Almost::Endless(planner_message(&error))),
         _ => None,
     }
 }

@@ -94,7 +94,7 @@ impl Refusal {
 
     /// The line where the clause begins in `queries`, of which each stands after those that it reads.
     pub fn line_in(&self, queries: &[&Query]) -> Option<u64> {
-        let mut found = Clauses { wanted: self.clause, clauses: vec![] };
+        let mut found = Clauses { wanted: self.clause, clauses: vec![], seconds: 0 };
         for query in queries {
             // The visitor never breaks off.
             if query.visit(&mut found).is_break() {
@@ -161,6 +161,8 @@ struct Found {
 struct Clauses {
     wanted: Clause,
     clauses: Vec<Found>,
+    /// How many of them are second windows for certain: they stand first.
+    seconds: usize,
 }
 
 impl Clauses {
@@ -215,7 +217,9 @@ impl Clauses {
         let wanted = usize::from(!has_window);
         let (span, text) = calls.found.get(wanted).unwrap_or(&calls.found[0]).clone();
         let is_second = calls.found.len() > wanted;
-        let at = if is_second { 0 } else { self.clauses.len() };
+        // The only one of the last query, which reads the others, is the likeliest of those.
+        let at = if is_second { 0 } else { self.seconds };
+        self.seconds += usize::from(is_second);
         self.clauses.insert(at, Found { line: span.start.line, scope: span, text });
     }
 

@@ -1,6 +1,6 @@
 //! Lengths of time in SQL: an interval literal of fixed length to microseconds.
 
-use datafusion::arrow::datatypes::IntervalMonthDayNano;
+use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
@@ -18,7 +18,12 @@ pub fn interval_us(expr: &Expr) -> Result<i64> {
     match expr {
         Expr::Negative(inner) => Ok(-interval_us(inner)?),
         Expr::Alias(alias) => interval_us(&alias.expr),
-        Expr::Cast(cast) => interval_us(&cast.expr),
+        Expr::Cast(cast) => match (cast.expr.as_ref(), cast.field.data_type()) {
+            (Expr::Literal(text, _), DataType::Interval(_)) if text.try_as_str().is_some() => {
+                text_us(text, cast.field.data_type())
+            }
+            (inner, _) => interval_us(inner),
+        },
         Expr::Literal(value, _) => literal_us(value),
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => {
             bounded(0, interval_us(left)? + interval_us(right)?)
@@ -30,6 +35,14 @@ pub fn interval_us(expr: &Expr) -> Result<i64> {
             "\"{}\" is not an interval literal; write INTERVAL '1' MINUTE",
             with_intervals_spoken(&other.to_string())
         ),
+    }
+}
+
+/// The length of a text that is cast to an interval.
+fn text_us(text: &ScalarValue, to: &DataType) -> Result<i64> {
+    match text.cast_to(to) {
+        Ok(interval) => literal_us(&interval),
+        Err(_) => plan_err!("'{text}' is not an interval; write INTERVAL '5 minutes'"),
     }
 }
 
@@ -133,7 +146,10 @@ fn shown_interval(fields: &str) -> Option<IntervalMonthDayNano> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::logical_expr::lit;
+    use datafusion::arrow::datatypes::IntervalUnit;
+    use datafusion::logical_expr::{cast, lit};
+
+    const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
     fn us(months: i32, days: i32, nanoseconds: i64) -> Result<i64> {
         let interval = IntervalMonthDayNano::new(months, days, nanoseconds);
@@ -144,6 +160,7 @@ mod tests {
     fn days_and_parts_of_a_day_add_up() {
         assert_eq!(us(0, 1, 1_000_000).unwrap(), DAY_US + 1_000);
         assert_eq!(us(0, -1, 1_000).unwrap(), 1 - DAY_US);
+        assert_eq!(interval_us(&cast(lit("90 minutes"), INTERVAL)).unwrap(), 5_400_000_000);
     }
 
     #[test]
@@ -174,6 +191,7 @@ mod tests {
             (us(0, 0, 1_500), "a whole number of microseconds"),
             (us(0, 100_000, 0), "shorter than 100000 days"),
             (us(0, i32::MIN, i64::MIN / 1_000 * 1_000), "shorter than 100000 days"),
+            (interval_us(&cast(lit("1 foo"), INTERVAL)), "'1 foo' is not an interval"),
             (interval_us(&lit(5_i64)), "5 is not an interval; write INTERVAL '1' MINUTE"),
         ] {
             let said = interval.unwrap_err().to_string();

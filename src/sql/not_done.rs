@@ -5,12 +5,14 @@ use std::ops::ControlFlow;
 
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, Insert, Interval, JoinOperator, ObjectName, Query, Select, Spanned,
-    Statement, TableFactor, TableObject, Visit, Visitor,
+    AccessExpr, BinaryOperator, Expr, GroupByExpr, GroupByWithModifier, IdentWithAlias, Insert,
+    Interval, JoinOperator, ObjectName, Query, RenameSelectItem, Select, SelectItem, Spanned,
+    Statement, TableFactor, TableObject, Visit, Visitor, WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::error::SqlError;
+use super::script::normalized;
 use super::window_call::{WINDOW_NAMES, is_window_function};
 
 const LEAVE_OUT: &str = "leave it out";
@@ -148,6 +150,13 @@ impl Visitor for Clauses {
             (!select.distribute_by.is_empty(), "DISTRIBUTE BY", "DISTRIBUTE", sort),
             (!select.sort_by.is_empty(), "SORT BY", "SORT", sort),
         ])?;
+        for item in &select.projection {
+            if let SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) = item
+            {
+                of_wildcard(options)?;
+            }
+        }
+        of_group_by(&select.group_by)?;
         let joins = select.from.iter().flat_map(|from| &from.joins);
         let is_asof = |operator: &JoinOperator| matches!(operator, JoinOperator::AsOf { .. });
         let asof = joins.map(|join| &join.join_operator).any(is_asof);
@@ -186,21 +195,122 @@ impl Visitor for Clauses {
                 )
             }
             Expr::CompoundFieldAccess { root, access_chain } => {
-                let is_field = |access: &AccessExpr| match access {
-                    AccessExpr::Dot(Expr::Identifier(field)) => Some(field.value.clone()),
-                    _ => None,
-                };
-                let Some(field) = access_chain.iter().find_map(is_field) else {
-                    return ControlFlow::Continue(());
-                };
-                format!(
-                    "the field {field} is read of a column, not of an expression; name {root} AS w \
-                     in a view or subquery, and write w.{field} over that"
-                )
+                match field_of_expression(root, access_chain) {
+                    Some(message) => message,
+                    None => return ControlFlow::Continue(()),
+                }
             }
+            Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Multiply | BinaryOperator::Divide,
+                right,
+            } if is_interval(left) || is_interval(right) => format!(
+                "{expr} is not supported; write the length as one interval, as in INTERVAL '10 \
+                 minutes'"
+            ),
             _ => return ControlFlow::Continue(()),
         };
         ControlFlow::Break(Refused { place: Place::At(expr.span()), message })
+    }
+}
+
+fn is_interval(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_interval(inner),
+        expr => matches!(expr, Expr::Interval(_)),
+    }
+}
+
+/// A dot after what is no name: the planner takes names up to the first other part, and after that
+/// only subscripts.
+fn field_of_expression(root: &Expr, chain: &[AccessExpr]) -> Option<String> {
+    let field_of = |access: &AccessExpr| match access {
+        AccessExpr::Dot(Expr::Identifier(field)) => Some(field.clone()),
+        _ => None,
+    };
+    let names = match root {
+        Expr::Identifier(_) => chain.iter().take_while(|part| field_of(part).is_some()).count(),
+        _ => 0,
+    };
+    let (named, rest) = chain.split_at(names);
+    let field = rest.iter().find_map(field_of)?;
+    if let Expr::Function(call) = root
+        && is_window_function(&call.name.to_string().to_lowercase())
+    {
+        return Some(format!(
+            "the field {field} is read of a column, not of an expression; name {root} AS w in a \
+             view or subquery, and write w.{field} over that"
+        ));
+    }
+    let mut written = root.to_string();
+    named.iter().for_each(|part| written.push_str(&part.to_string()));
+    for part in rest {
+        match field_of(part) {
+            Some(field) => written.push_str(&format!("['{}']", normalized(&field))),
+            None => written.push_str(&part.to_string()),
+        }
+    }
+    Some(format!("the field {field} is read of a name, not of an expression; write {written}"))
+}
+
+fn of_wildcard(options: &WildcardAdditionalOptions) -> ControlFlow<Refused> {
+    let renamed = |items: &[&IdentWithAlias]| {
+        let names: Vec<String> = items.iter().map(|item| item.ident.to_string()).collect();
+        let aliased: Vec<String> = items.iter().map(|item| item.to_string()).collect();
+        format!("write * EXCEPT ({}), {}", names.join(", "), aliased.join(", "))
+    };
+    let (clause, instead) = match (&options.opt_ilike, &options.opt_rename) {
+        (Some(_), _) => ("* ILIKE", "write the columns that are meant".to_owned()),
+        (None, Some(RenameSelectItem::Single(item))) => ("* RENAME", renamed(&[item])),
+        (None, Some(RenameSelectItem::Multiple(items))) => {
+            ("* RENAME", renamed(&items.iter().collect::<Vec<_>>()))
+        }
+        (None, None) => return ControlFlow::Continue(()),
+    };
+    let message = format!("{clause} is not supported; {instead}");
+    ControlFlow::Break(Refused { place: Place::At(options.wildcard_token.0.span), message })
+}
+
+/// What stands after the keys of GROUP BY.
+fn of_group_by(group_by: &GroupByExpr) -> ControlFlow<Refused> {
+    let (keys, modifiers) = match group_by {
+        GroupByExpr::All(modifiers) => (&[][..], modifiers),
+        GroupByExpr::Expressions(keys, modifiers) => (keys.as_slice(), modifiers),
+    };
+    let Some(modifier) = modifiers.first() else { return ControlFlow::Continue(()) };
+    let (windows, others): (Vec<&Expr>, Vec<&Expr>) = keys.iter().partition(|key| is_window(key));
+    let listed = |keys: &[&Expr], or: &str| match keys {
+        [] => or.to_owned(),
+        keys => keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let (window, others) = (listed(&windows, "window_start"), listed(&others, "a, b"));
+    let (clause, word, instead) = match modifier {
+        GroupByWithModifier::Rollup => {
+            ("WITH ROLLUP", "ROLLUP", format!("{window}, ROLLUP ({others})"))
+        }
+        GroupByWithModifier::Cube => ("WITH CUBE", "CUBE", format!("{window}, CUBE ({others})")),
+        GroupByWithModifier::Totals => {
+            ("WITH TOTALS", "TOTALS", format!("GROUPING SETS (({window}, {others}), ({window}))"))
+        }
+        GroupByWithModifier::GroupingSets(sets) => {
+            ("GROUPING SETS after keys", "GROUPING", sets.to_string())
+        }
+    };
+    refuse(clause, word, &format!("write GROUP BY {instead}"))
+}
+
+/// Whether a key of GROUP BY looks like a window.
+fn is_window(key: &Expr) -> bool {
+    match key {
+        Expr::Identifier(name) => name.value.to_lowercase().starts_with("window_"),
+        Expr::CompoundIdentifier(names) => {
+            names.last().is_some_and(|name| name.value.to_lowercase().starts_with("window_"))
+        }
+        Expr::Function(call) => {
+            let name = call.name.to_string().to_lowercase();
+            is_window_function(&name) || ["date_trunc", "date_bin"].contains(&name.as_str())
+        }
+        _ => false,
     }
 }
 

@@ -8,7 +8,7 @@ use super::interval::with_intervals_spoken;
 use super::window_call::{is_window_function, usage_of};
 
 /// What SQL calls the types that messages name.
-const TYPES: [(&str, &str); 8] = [
+const TYPES: [(&str, &str); 11] = [
     ("Utf8View", "VARCHAR"),
     ("Utf8", "VARCHAR"),
     // Before those whose names they hold.
@@ -18,13 +18,27 @@ const TYPES: [(&str, &str); 8] = [
     ("Int32", "INT"),
     ("Float64", "DOUBLE"),
     ("Boolean", "BOOLEAN"),
+    ("Decimal", "DECIMAL"),
+    ("Timestamp(µs, \"UTC\")", "TIMESTAMP"),
+    ("Timestamp(µs)", "TIMESTAMP"),
 ];
+
+/// The types that a value is best cast to, of those that a function takes.
+const CAST_TO: [&str; 6] = ["BIGINT", "DOUBLE", "VARCHAR", "BOOLEAN", "DATE", "TIMESTAMP"];
 
 /// `message` of the planner as a user reads it.
 pub(super) fn reworded(message: &str) -> String {
     let message = with_intervals_spoken(message);
-    let rules =
-        [no_signature, no_function, not_grouped, field_of_outer_column, no_interval, as_held];
+    let rules = [
+        no_signature,
+        no_function,
+        not_grouped,
+        field_of_outer_column,
+        no_interval,
+        too_many_columns,
+        no_temporal_operation,
+        as_held,
+    ];
     let said = rules.iter().find_map(|rule| rule(&message));
     said.unwrap_or_else(|| match message.split_once("\nThis issue was likely caused by a bug") {
         Some((said, _)) => said.trim_end_matches('.').to_owned(),
@@ -53,16 +67,17 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 fn no_signature(message: &str) -> Option<String> {
     let (reason, rest) = message.split_once("No function matches the given name and argument")?;
     let call = in_sql_types(between(rest, "types '", "'. ")?);
-    let mut taken: Vec<&str> = Vec::new();
-    for part in reason.split(" requires ").skip(1) {
-        let kind = part.split_once(", but").map_or(part, |(kind, _)| kind);
-        if !taken.contains(&kind) {
-            taken.push(kind);
-        }
-    }
-    if !taken.is_empty() {
-        let taken = in_sql_types(&taken.join(", "));
-        return Some(format!("there is no {call}; cast what it is given to one of {taken}"));
+    let required: Vec<&str> = reason.split(" requires ").skip(1).collect();
+    if !required.is_empty() {
+        let kind = |part: &&str| match part.split_once(", but") {
+            Some((kind, _)) => in_sql_types(kind),
+            None => in_sql_types(part),
+        };
+        let kinds: Vec<String> = required.iter().map(kind).collect();
+        let takes = |to: &&str| kinds.iter().any(|kind| kind.eq_ignore_ascii_case(to));
+        let to: Vec<&str> = CAST_TO.into_iter().filter(takes).collect();
+        let to = if to.is_empty() { String::new() } else { format!(" to {}", to.join(" or ")) };
+        return Some(format!("there is no {call}; cast what it is given{to}"));
     }
     // The planner's reason, where it is one.
     match reason.trim().trim_end_matches('.').strip_prefix("Function '") {
@@ -105,9 +120,24 @@ fn field_of_outer_column(message: &str) -> Option<String> {
     let (_, column) = message.split_once("OuterReferenceColumn ")?;
     let (relation, name) = column.rsplit_once('.').unwrap_or(("a", column));
     Some(format!(
-        "a subquery cannot read a field of {column} of the query around it; select {name}.start AS \
-         {name}_start in the view, and write {relation}.{name}_start"
+        "a subquery cannot read a field of {column} of the query around it; in the view, select \
+         the field of {name} under a name of its own, as {name}_field, and write \
+         {relation}.{name}_field"
     ))
+}
+
+fn too_many_columns(message: &str) -> Option<String> {
+    let (_, columns) = message.split_once("The subquery should only return one column: ")?;
+    Some(format!(
+        "a subquery here gives one column, and this one gives {columns}; to compare several, write \
+         EXISTS (SELECT 1 FROM b WHERE b.window_start = a.window_start AND b.x = a.x AND ...)"
+    ))
+}
+
+fn no_temporal_operation(message: &str) -> Option<String> {
+    let operation = between(message, "result type for temporal operation ", ":")?;
+    let operation = in_sql_types(&operation.replace("Interval(MonthDayNano)", "INTERVAL"));
+    Some(format!("there is no {operation}; cast or compute what it is given"))
 }
 
 fn no_interval(message: &str) -> Option<String> {
@@ -142,7 +172,7 @@ mod tests {
                  String (DataType: Utf8View)..\nThis issue was likely caused by a bug in \
                  DataFusion's code. No function matches the given name and argument types \
                  'sum(Utf8View)'. You might need to add explicit type casts.",
-                "there is no sum(VARCHAR); cast what it is given to one of Decimal, BIGINT",
+                "there is no sum(VARCHAR); cast what it is given to BIGINT",
             ),
             (
                 "Function 'abs' expects Numeric but received String. No function matches the given \
@@ -170,6 +200,11 @@ mod tests {
                 "Unsupported JOIN operator ArrayJoin(Ident { a: 1 })",
                 "JOIN operator ArrayJoin is not \
               supported",
+            ),
+            (
+                "Cannot get result type for temporal operation Interval(MonthDayNano) * Int64: \
+                 Invalid argument error",
+                "there is no INTERVAL * BIGINT; cast or compute what it is given",
             ),
             ("a (b) c", "a (b) c"),
             (

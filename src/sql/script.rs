@@ -4,8 +4,9 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ObjectNamePart, Query, Spanned, Statement, TableObject,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS};
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use super::error::{SqlError, parser_error, tokenizer_error};
 use super::nesting::check_tokens;
@@ -65,19 +66,66 @@ pub fn parse_script(sql: &str) -> Result<Vec<JobStatement>, SqlError> {
             return Ok(statements);
         }
         let line = first.span.start.line;
-        let statement = parser.parse_statement().map_err(|error| parser_error(&error, sql))?;
+        let statement = parser.parse_statement().map_err(|error| {
+            let error = parser_error(&error, sql);
+            reserved_name(&tokens, &error).unwrap_or(error)
+        })?;
         check_done(&statement, line, &tokens)?;
         let mut statement = job_statement(line, statement)?;
         rewrite_query(&mut statement.query);
         statements.push(statement);
         let next = parser.peek_token();
         if !matches!(next.token, Token::SemiColon | Token::EOF) {
-            return Err(SqlError::at(
+            let error = SqlError::at(
                 next.span.start.line,
                 next.span.start.column,
                 format!("\"{}\" does not belong here; end a statement with ;", next.token),
-            ));
+            );
+            return Err(reserved_name(&tokens, &error).unwrap_or(error));
         }
+    }
+}
+
+/// A word of SQL that was meant as a column's name, at the place of `error` or shortly before: the
+/// parser ends the columns at the comma before it, and stumbles over what comes then.
+fn reserved_name(tokens: &[TokenWithSpan], error: &SqlError) -> Option<SqlError> {
+    const BEFORE_MAX: usize = 3;
+    let place = Location { line: error.line?, column: error.column? };
+    let is_significant = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
+    let mut after = tokens.iter().filter(is_significant).skip_while(|one| one.span.start < place);
+    let before = tokens.iter().filter(is_significant).rev();
+    let mut before = before.skip_while(|one| one.span.start > place).take(BEFORE_MAX + 1);
+    let mut next = after.nth(1).map_or(&Token::EOF, |next| &next.token);
+    let mut word = before.next()?;
+    for previous in before {
+        if let Token::Word(name) = &word.token
+            && name.quote_style.is_none()
+            && name.keyword != Keyword::FROM
+            && RESERVED_FOR_COLUMN_ALIAS.contains(&name.keyword)
+            && begins_column(&previous.token)
+            && ends_column(next)
+        {
+            let Location { line, column } = word.span.start;
+            let quoted = name.value.to_lowercase();
+            let message = format!("{name} is a word of SQL; as a column, write \"{quoted}\"");
+            return Some(SqlError::at(line, column, message));
+        }
+        (next, word) = (&word.token, previous);
+    }
+    None
+}
+
+fn begins_column(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => word.keyword == Keyword::SELECT,
+        token => *token == Token::Comma,
+    }
+}
+
+fn ends_column(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => matches!(word.keyword, Keyword::FROM | Keyword::AS),
+        token => matches!(token, Token::Comma | Token::RParen | Token::SemiColon | Token::EOF),
     }
 }
 
@@ -131,7 +179,7 @@ fn single_name(name: &ObjectName) -> Option<String> {
 }
 
 /// Unquoted identifiers fold to lower case, as in PostgreSQL.
-fn normalized(ident: &Ident) -> String {
+pub(super) fn normalized(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
@@ -184,6 +232,27 @@ mod tests {
         ] {
             let said = parse_script(sql).unwrap_err().to_string();
             assert!(said.starts_with(expected), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_reserved_word_among_the_columns_is_shown_quoted() {
+        for (sql, column) in [
+            ("SELECT ts, top FROM v", 12),
+            ("SELECT top, ts FROM v", 8),
+            ("SELECT a, offset, b FROM v", 11),
+            ("SELECT a, LIMIT FROM v", 11),
+            ("SELECT a, end AS b FROM v", 11),
+        ] {
+            let error = parse_script(&format!("INSERT INTO o\n{sql}")).unwrap_err();
+            assert_eq!((error.line, error.column), (Some(2), Some(column)), "{error}");
+            assert!(error.message.contains(" is a word of SQL; as a column, write \""), "{error}");
+        }
+        for sql in
+            ["SELECT a, FROM v WHERE", "SELECT a FROM t SELECT b", "SELECT a, \"top\" FROM )"]
+        {
+            let error = parse_script(&format!("INSERT INTO o\n{sql}")).unwrap_err();
+            assert!(!error.message.contains("word of SQL"), "{error}");
         }
     }
 

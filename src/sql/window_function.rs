@@ -6,12 +6,13 @@
 //! anywhere else they are refused.
 
 use datafusion::arrow::datatypes::{DataType, Field, Fields};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::interval::interval_us;
+use super::interval::{interval_us, with_intervals_spoken};
 use super::window_call::{HOP, SESSION, TUMBLE};
 use super::window_node::time_type;
 use super::window_shape::WindowShape;
@@ -91,7 +92,16 @@ pub struct WindowKey {
 /// # Errors
 /// When it is a window but its lengths are wrong.
 pub fn window_key(expr: &Expr) -> Result<Option<WindowKey>> {
-    let Expr::ScalarFunction(call) = strip(expr) else { return Ok(None) };
+    let key = strip(expr);
+    if !is_window_call(key)
+        && let Some(window) = window_call_in(key)
+    {
+        return plan_err!(
+            "a window is a key by itself, not a part of one; select {window} AS w in a view, with \
+             GROUP BY w, and write w.start over that view"
+        );
+    }
+    let Expr::ScalarFunction(call) = key else { return Ok(None) };
     let args: Vec<&Expr> = call.args.iter().map(strip).collect();
     match (call.func.name(), args.as_slice()) {
         (TUMBLE, [size]) => {
@@ -122,12 +132,24 @@ pub fn window_key(expr: &Expr) -> Result<Option<WindowKey>> {
 
 /// Whether an expression calls one of [`WINDOW_FUNCTIONS`] somewhere.
 pub fn calls_window_function(expr: &Expr) -> bool {
-    use datafusion::common::tree_node::TreeNode;
-    expr.exists(|node| {
-        Ok(matches!(node, Expr::ScalarFunction(call)
-            if WINDOW_FUNCTIONS.contains(&call.func.name())))
-    })
-    .unwrap_or(true)
+    expr.exists(|node| Ok(is_window_call(node))).unwrap_or(true)
+}
+
+fn is_window_call(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if WINDOW_FUNCTIONS.contains(&call.func.name()))
+}
+
+/// The first call of one of [`WINDOW_FUNCTIONS`] in `expr`, as it is written.
+fn window_call_in(expr: &Expr) -> Option<String> {
+    let mut found = None;
+    let walked = expr.apply(|node| {
+        if is_window_call(node) {
+            found = Some(with_intervals_spoken(&node.to_string()));
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.ok().and(found)
 }
 
 /// The expression under aliases and casts that keep a time's meaning.
