@@ -199,8 +199,8 @@ mod tests {
     #[test]
     fn what_json_has_no_number_for_is_read_and_shown_as_it_is() {
         let value = read("[.nan, .inf, -.inf, null, 18446744073709551616, 1e30]");
-        assert_eq!(value.to_string(), "[nan,inf,-inf,null,18446744073709551616,1e30]");
-        assert_eq!(value.to_json(), r#"["nan","inf","-inf",null,18446744073709551616,1e30]"#);
+        assert_eq!(value.to_string(), "[nan,inf,-inf,null,18446744073709551616,1e+30]");
+        assert_eq!(value.to_json(), r#"["nan","inf","-inf",null,18446744073709551616,1e+30]"#);
     }
 
     #[test]
