@@ -5,6 +5,7 @@
 //! case: file -> drafts   trial: a case that fits its job,   columns: rows against their columns
 //!                        epoch by epoch                     epochs: arrival and cuts
 //!                                                           compare: expected against counted
+//! value: what rows and settings are made of
 //! ```
 
 mod case;
@@ -13,6 +14,7 @@ mod compare;
 mod epochs;
 mod place;
 mod trial;
+mod value;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -22,6 +24,7 @@ use clap::Args;
 use tidegauge_spec::JobSpec;
 
 use super::failure::Failure;
+use case::Loaded;
 use trial::Trial;
 
 /// Arguments of `test`.
@@ -90,7 +93,9 @@ async fn trials_of(job: &Path, path: &Path) -> Result<Vec<(PathBuf, Trial)>, Fai
         JobSpec::load(job, &|_| None)?;
     }
     let (mut trials, mut wrong) = (Vec::new(), Vec::<Failure>::new());
-    for draft in case::load(path).map_err(Failure::bad)? {
+    let Loaded { mistakes, drafts } = case::load(path).map_err(Failure::bad)?;
+    wrong.extend(mistakes.into_iter().map(Failure::bad));
+    for draft in drafts {
         match Trial::new(job, draft).await {
             Ok(trial) => trials.push((job.to_owned(), trial)),
             Err(failures) => wrong.extend(failures),

@@ -1,7 +1,7 @@
 //! A job file to what runs: the session, the plan, the fingerprint, and every problem of the SQL
 //! with its place. It reads no data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use object_store::ObjectStore;
 use tidegauge_commitlog::{LATE_SINK, Storage};
-use tidegauge_spec::{BadJob, JobSpec, Problem, SourceSpec};
+use tidegauge_spec::{BadJob, JobSpec, LateSpec, Problem, SourceSpec};
 
 use super::ingest::IngestContext;
 use super::late::{LateTarget, late_schema};
@@ -83,6 +83,10 @@ impl CompiledJob {
         let plan = JobPlan::new(&session, &sources, &sinks, &statements)
             .await
             .map_err(|errors| BadJob { problems: errors.into_iter().map(bad).collect() })?;
+        let clashes = late_clashes(&spec, &plan);
+        if !clashes.is_empty() {
+            return Err(BadJob { problems: clashes.into_iter().map(bad).collect() });
+        }
         let fingerprint = fingerprint(&plan, &sources);
         let metrics = Metrics::off().job(&spec.name);
         Ok(Self { spec, plan, fingerprint, metrics, session })
@@ -209,6 +213,29 @@ pub fn runtime_env(memory_max_bytes: u64) -> Result<Arc<RuntimeEnv>> {
     let named = std::num::NonZeroUsize::new(CONSUMERS_NAMED).unwrap_or(std::num::NonZeroUsize::MIN);
     let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), named);
     RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc().map_err(from_datafusion)
+}
+
+/// The columns of views over windows that the table of late rows adds too, where it is kept: it has
+/// those of whatever a stage reads. Those of sources are refused with the job file.
+fn late_clashes(spec: &JobSpec, plan: &JobPlan) -> Vec<SqlError> {
+    let (mut clashes, mut seen) = (Vec::new(), BTreeSet::new());
+    for query in plan.queries.iter().filter(|_| spec.late.is_some()) {
+        let mut ids: Vec<&String> = query.stages.iter().collect();
+        while let Some(stage) = ids.pop().and_then(|id| plan.stages.get(id)) {
+            let Input::Feed(id) = &stage.input else { continue };
+            let Some(feed) = plan.feeds.get(id).filter(|_| seen.insert(id)) else { continue };
+            ids.extend(&feed.stages);
+            let names = LateSpec::COLUMNS.into_iter();
+            for name in names.filter(|name| feed.schema.column_with_name(name).is_some()) {
+                let message = format!(
+                    "{name} of a view that is put into windows is also a column that the table of \
+                     late rows adds; rename it in the view, or remove late"
+                );
+                clashes.push(SqlError::in_statement(query.line, message));
+            }
+        }
+    }
+    clashes
 }
 
 fn problem(spec: &JobSpec, error: &SqlError) -> Problem {

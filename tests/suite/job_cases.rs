@@ -335,3 +335,95 @@ fn every_case_with_a_mistake_is_named_and_none_is_run() {
     write(folder.path(), CASES, "cases: []\n");
     assert_snapshot!(test(folder.path()).failed(2), @r#"tests/jobs/minutes.yaml: cases: is empty; write a list such as cases: [{name: ..., input: ..., expect: ...}]"#);
 }
+
+#[test]
+fn a_mistake_outside_of_the_cases_hides_none_of_theirs() {
+    let folder = example();
+    let case = "{name: one, input: {}, expect: {host_minutes: [{byte: 1}]}}";
+    write(folder.path(), CASES, &format!("version: 1\ncases:\n  - {case}\n"));
+    assert_snapshot!(test(folder.path()).failed(2), @r#"
+    tests/jobs/minutes.yaml: "version" is not a known key; the keys here are cases
+    tests/jobs/minutes.yaml: case "one": expect.host_minutes[0]: host_minutes has no column called "byte"; write bytes
+    "#);
+}
+
+#[test]
+fn a_number_that_its_column_cannot_hold_is_a_mistake_of_its_case_alone() {
+    let input = "{ts: 1, bytes: 18446744073709551616}, {ts: 1, bytes: .nan}";
+    let row = "{bytes: 9223372036854775808, flows: 1e30}, {bytes: .nan, byte: 1}";
+    let case = format!("name: bad\ninput: {{flows: [{input}]}}\nexpect: {{host_minutes: [{row}]}}");
+    assert_snapshot!(refused(&case), @r#"
+    tests/jobs/minutes.yaml: case "bad": input.flows[0].bytes: "18446744073709551616" is out of the range of BIGINT
+    tests/jobs/minutes.yaml: case "bad": input.flows[1].bytes: "nan" is not BIGINT
+    tests/jobs/minutes.yaml: case "bad": expect.host_minutes[0].flows: 1e+30 is not BIGINT; write a whole number from -9223372036854775808 to 9223372036854775807
+    tests/jobs/minutes.yaml: case "bad": expect.host_minutes[0].bytes: 9223372036854775808 is not BIGINT; write a whole number from -9223372036854775808 to 9223372036854775807
+    tests/jobs/minutes.yaml: case "bad": expect.host_minutes[1]: host_minutes has no column called "byte"; write bytes
+    tests/jobs/minutes.yaml: case "bad": expect.host_minutes[1].bytes: nan is not BIGINT; write a whole number
+    "#);
+}
+
+/// A job whose only query is `sql` over one source with a DOUBLE.
+fn ratios(folder: &Path, sql: &str, more: &str) {
+    let job = format!(
+        "name: ratios\nsources:\n  s:\n    location: ./data/\n    format: json\n    schema: {{ts: \
+         TIMESTAMP, k: VARCHAR, d: DOUBLE}}\n    event_time: {{column: ts, delay: 0s}}\nsql: |\n  \
+         {sql}\nsinks: {{o: {{location: ./out/}}}}\nstate: {{location: ./state/}}\n{more}"
+    );
+    write(folder, "jobs/ratios.yaml", &job);
+}
+
+#[test]
+fn nan_the_infinities_and_null_are_each_its_own_value_in_rows_that_are_read_and_written() {
+    let folder = scratch();
+    ratios(
+        folder.path(),
+        "INSERT INTO o SELECT k, sum(d) AS q FROM TABLE(TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL \
+         '1' MINUTE)) GROUP BY window_start, window_end, k",
+        "",
+    );
+    let run = |expected: &str| {
+        let rows = "[{ts: 1, k: a, d: .inf}, {ts: 1, k: b, d: -.inf}, {ts: 1, k: c, d: .nan}, \
+                    {ts: 1, k: d}, {ts: 1, k: e, d: 36893488147419103232}]";
+        let text = format!(
+            "cases:\n  - name: edges\n    input: {{s: {rows}}}\n    cuts: {{}}\n    expect: {{o: \
+             [{expected}]}}\n"
+        );
+        write(folder.path(), "tests/jobs/ratios.yaml", &text);
+        tidegauge(folder.path(), &["test", "jobs/ratios.yaml"], &[])
+    };
+    let right = "{k: a, q: .inf}, {k: b, q: -.inf}, {k: c, q: .nan}, {k: d, q: null}, \
+                 {k: e, q: 36893488147419103232}";
+    run(right).done();
+    let wrong = right
+        .replace("a, q: .inf", "a, q: null")
+        .replace("b, q: -.inf", "b, q: .inf")
+        .replace("d, q: null", "d, q: .nan");
+    let told = run(&wrong).stdout;
+    let mut differing: Vec<&str> = told.lines().filter(|line| line.contains('{')).collect();
+    differing.sort_unstable();
+    assert_snapshot!(differing.join("\n"), @r#"
+    + unexpected: {"k":"a","q":inf}
+    + unexpected: {"k":"b","q":-inf}
+    + unexpected: {"k":"d"}
+    - missing:    {"k":"a","q":null}
+    - missing:    {"k":"b","q":inf}
+    - missing:    {"k":"d","q":nan}
+    "#);
+}
+
+#[test]
+fn a_column_of_a_view_that_the_table_of_late_rows_adds_is_refused() {
+    let folder = scratch();
+    let sql = "CREATE VIEW m AS SELECT window_time wt, k AS _stage, count(*) n FROM \
+               TABLE(TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, \
+               window_end, window_time, k;\n  INSERT INTO o SELECT window_start, _stage, sum(n) n \
+               FROM TABLE(TUMBLE(TABLE m, DESCRIPTOR(wt), INTERVAL '5' MINUTE)) GROUP BY \
+               window_start, window_end, _stage";
+    let check = || tidegauge(folder.path(), &["check", "jobs/ratios.yaml"], &[]);
+    ratios(folder.path(), sql, "");
+    check().done();
+    ratios(folder.path(), sql, "late: {location: ./late/}\n");
+    assert_snapshot!(check().failed(2), @"jobs/ratios.yaml: sql: line 2: _stage of a view that is put into windows is also a column that the table of late rows adds; rename it in the view, or remove late");
+    ratios(folder.path(), &sql.replace("_stage", "stage"), "late: {location: ./late/}\n");
+    check().done();
+}

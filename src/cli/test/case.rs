@@ -22,10 +22,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
 use tidegauge_spec::nearest;
 
 use super::place::{Fields, Mistakes, Place};
+use super::value::{Row, Value};
 
 const KEYS: [&str; 10] = [
     "name",
@@ -43,7 +43,6 @@ const NAME: &str = "what the case shows, such as name: a port scan is found";
 const INPUTS: &str = "what each source reads, such as input: {flows: [{ts: ..., bytes: 1}]}";
 const INPUT: &str = "a list of rows, or {files: [../fixtures/a.json]}";
 const ROW: &str = "a row, a mapping of columns to values";
-const TOLERANCE: f64 = 1e-9;
 
 /// Rows or files in, rows out.
 #[derive(Debug, Clone)]
@@ -61,12 +60,9 @@ pub(super) struct Case {
     pub(super) quarantined: Counts,
     /// Each sink's rows; only the columns that they name are compared.
     pub(super) expect: BTreeMap<String, Vec<Row>>,
-    /// How far a number may be off, relative to its size.
-    pub(super) tolerance: f64,
+    /// How far a number may be off, relative to its size; none where the case does not say.
+    pub(super) tolerance: Option<f64>,
 }
-
-/// A row by column.
-pub(super) type Row = serde_json::Map<String, Value>;
 
 /// What a source reads, as it is written in the case.
 #[derive(Debug, Clone)]
@@ -129,8 +125,16 @@ pub(super) struct Draft {
     pub(super) mistakes: Vec<String>,
 }
 
-/// The cases at `path`; the error is for a file that has none to check.
-pub(super) fn load(path: &Path) -> Result<Vec<Draft>, String> {
+/// The cases of a file, and what is wrong with it outside of them.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// Each with the file.
+    pub(super) mistakes: Vec<String>,
+    pub(super) drafts: Vec<Draft>,
+}
+
+/// The cases at `path`; the error is for a file that cannot be read.
+pub(super) fn load(path: &Path) -> Result<Loaded, String> {
     let file = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| {
         format!("{file}: the cases cannot be read: {error}; write the cases of the job there")
@@ -139,14 +143,10 @@ pub(super) fn load(path: &Path) -> Result<Vec<Draft>, String> {
     let mistakes = Mistakes::default();
     let places = cases(&Place::root(&whole, &mistakes)).unwrap_or_default();
     let values: Vec<&Value> = places.iter().map(Place::value).collect();
-    if !mistakes.is_empty() {
-        let lines = mistakes.into_list().into_iter().map(|message| format!("{file}: {message}"));
-        return Err(lines.collect::<Vec<_>>().join("\n"));
-    }
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut names = BTreeSet::new();
     let drafts = values.into_iter().enumerate().map(|(at, value)| {
-        let name = value.get("name").and_then(Value::as_str);
+        let name = value.as_map().and_then(|case| case.get("name")).and_then(Value::as_str);
         let title = match name {
             Some(name) => format!("{file}: case {name:?}"),
             None => format!("{file}: cases[{at}]"),
@@ -159,7 +159,9 @@ pub(super) fn load(path: &Path) -> Result<Vec<Draft>, String> {
         }
         Draft { title, case, mistakes: mistakes.into_list() }
     });
-    Ok(drafts.collect())
+    let drafts = drafts.collect();
+    let mistakes = mistakes.into_list().into_iter().map(|message| format!("{file}: {message}"));
+    Ok(Loaded { mistakes: mistakes.collect(), drafts })
 }
 
 /// The places of the cases.
@@ -188,7 +190,7 @@ fn case(place: &Place<'_>, mistakes: &Mistakes, folder: &Path) -> Option<Case> {
         late: counted("late"),
         quarantined: counted("quarantined"),
         expect: expect(&fields).unwrap_or_default(),
-        tolerance: fields.setting("tolerance", TOLERANCE, tolerance),
+        tolerance: fields.setting("tolerance", None, |place| tolerance(place).map(Some)),
         env: match fields.get("env") {
             Some(place) => env(&place)?,
             None => BTreeMap::new(),
@@ -228,7 +230,8 @@ fn check(place: &Place<'_>, case: &Case) {
 fn env(place: &Place<'_>) -> Option<BTreeMap<String, String>> {
     let entries = place.entries("variables by name, such as {LEVEL: high}")?;
     let text = |place: &Place<'_>| match place.value() {
-        Value::Number(number) => Some(number.to_string()),
+        Value::Whole(_) => Some(place.value().to_string()),
+        Value::Float(number) if number.is_finite() => Some(place.value().to_string()),
         _ => place.text("a text").map(ToOwned::to_owned),
     };
     every(entries, text)
@@ -248,9 +251,9 @@ fn every<T>(
 
 fn input(place: &Place<'_>, folder: &Path) -> Option<BTreeMap<String, Input>> {
     every(place.entries(INPUTS)?, |place| {
-        let Value::Object(_) = place.value() else {
+        let Value::Map(_) = place.value() else {
             return match place.value() {
-                Value::Array(_) => rows(place).map(Input::Rows),
+                Value::List(_) => rows(place).map(Input::Rows),
                 _ => {
                     place.kind(INPUT);
                     None
@@ -266,7 +269,7 @@ fn input(place: &Place<'_>, folder: &Path) -> Option<BTreeMap<String, Input>> {
                 None
             }
             (None, None) => {
-                if place.value().as_object().is_some_and(|map| map.is_empty()) {
+                if place.value().as_map().is_some_and(|map| map.is_empty()) {
                     place.mistake(format!("has neither rows nor files; write {INPUT}"));
                 }
                 None
@@ -288,7 +291,7 @@ fn files(place: &Place<'_>, folder: &Path) -> Option<Vec<PathBuf>> {
         let path = folder.join(place.text(right).unwrap_or_default());
         let shown = path.display();
         match std::fs::metadata(&path) {
-            _ if !place.value().is_string() => {}
+            _ if place.value().as_str().is_none() => {}
             Ok(found) if found.is_file() => {}
             Ok(_) => {
                 place.mistake(format!("{shown} is no file; write each of its files by itself"));
@@ -355,7 +358,7 @@ fn cuts(
 
 fn counts(place: &Place<'_>, input: Option<&BTreeMap<String, Input>>) -> Option<Counts> {
     let right = "how many rows, such as 3, or by source, such as {flows: 3}";
-    if !place.value().is_object() {
+    if place.value().as_map().is_none() {
         return place.count(right).map(Counts::Total);
     }
     let mut counts = BTreeMap::new();
@@ -394,7 +397,7 @@ fn expect(fields: &Fields<'_>) -> Option<BTreeMap<String, Vec<Row>>> {
 fn tolerance(place: &Place<'_>) -> Option<f64> {
     // YAML 1.1 takes 1e-6 for a text, since it has no dot.
     let value = match place.value() {
-        Value::String(text) => text.parse().ok(),
+        Value::Text(text) => text.parse().ok(),
         other => other.as_f64(),
     };
     let value = value.filter(|value: &f64| value.is_finite() && *value >= 0.0);

@@ -9,10 +9,10 @@ use std::path::Path;
 use rand::Rng;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
-use serde_json::Value;
 use tidegauge_spec::SourceSpec;
 
-use super::case::{Arrival, Case, Input, Row};
+use super::case::{Arrival, Case, Input};
+use super::value::{Row, Value};
 use crate::source::parse_timestamp;
 
 /// How often a random cut ends an epoch after a row or a file.
@@ -112,8 +112,8 @@ fn by_time(spec: &SourceSpec, a: &Member<'_>, b: &Member<'_>) -> Ordering {
 fn event_time(spec: &SourceSpec, row: &Row) -> Option<i64> {
     let unit = spec.event_time.unit;
     match row.get(&spec.event_time.column)? {
-        Value::String(text) => parse_timestamp(text, unit),
-        Value::Number(number) => parse_timestamp(&number.to_string(), unit),
+        Value::Text(text) => parse_timestamp(text, unit),
+        number @ (Value::Whole(_) | Value::Float(_)) => parse_timestamp(&number.to_string(), unit),
         _ => None,
     }
 }

@@ -4,8 +4,9 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 
-use serde_json::{Map, Value};
 use tidegauge_spec::nearest;
+
+use super::value::{Row, Value};
 
 /// The value of a key that is not there.
 static NULL: Value = Value::Null;
@@ -56,8 +57,8 @@ impl<'a> Place<'a> {
     pub(super) fn kind(&self, right: &str) {
         let what = match self.value {
             Value::Null => "has no value".to_owned(),
-            Value::Array(_) => "is a list".to_owned(),
-            Value::Object(_) => "is a mapping".to_owned(),
+            Value::List(_) => "is a list".to_owned(),
+            Value::Map(_) => "is a mapping".to_owned(),
             single => format!("{single} does not belong here"),
         };
         self.mistake(format!("{what}; write {right}"));
@@ -97,7 +98,7 @@ impl<'a> Place<'a> {
 
     /// The values of the list here.
     pub(super) fn list(&self, right: &str) -> Option<Vec<Place<'a>>> {
-        let values = self.read(self.value.as_array(), right)?;
+        let values = self.read(self.value.as_list(), right)?;
         let at = |(at, value)| Place {
             path: format!("{}[{at}]", self.path),
             value,
@@ -119,8 +120,8 @@ impl<'a> Place<'a> {
         self.read(self.value.as_bool(), "true or false")
     }
 
-    pub(super) fn object(&self, right: &str) -> Option<&'a Map<String, Value>> {
-        self.read(self.value.as_object(), right)
+    pub(super) fn object(&self, right: &str) -> Option<&'a Row> {
+        self.read(self.value.as_map(), right)
     }
 
     fn below(&self, key: &str, value: &'a Value) -> Place<'a> {
@@ -136,7 +137,7 @@ impl<'a> Place<'a> {
 #[derive(Debug)]
 pub(super) struct Fields<'a> {
     place: Place<'a>,
-    map: &'a Map<String, Value>,
+    map: &'a Row,
     /// Known keys that unknown ones were taken to mean; they are not missing too.
     meant: Vec<&'static str>,
 }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::SchemaRef;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use serde_json::Value;
 use tidegauge_commitlog::{LogReader, SourceState, Storage, SystemClock};
 use tidegauge_spec::{Compression, DiscoveryOrder, Format, JobSpec, SinkSpec, SourceSpec};
 
-use super::case::{Arrival, Case, Counts, Draft, Input, Row};
+use super::case::{Arrival, Case, Counts, Draft, Input};
 use super::columns::{in_sink, in_source, right_name};
 use super::compare::{compare, compare_counts, rows_of};
 use super::epochs::{Epochs, Member, arrived};
+use super::value::{Row, Value};
 use crate::cli::failure::Failure;
 use crate::plan::REVISION;
 use crate::runtime::{CompiledJob, Engine, OpenOptions, Progress, Summary};
@@ -213,7 +213,7 @@ fn put_down(folder: &Path, epochs: &Epochs<'_>, at: usize) -> Result<(), Failure
         for (nth, member) in members.iter().enumerate() {
             match member {
                 Member::Row(row) => {
-                    rows.push_str(&Value::Object((*row).clone()).to_string());
+                    rows.push_str(&Value::Map((*row).clone()).to_json());
                     rows.push('\n');
                 }
                 Member::File(path) => {
