@@ -174,3 +174,19 @@ fn all_of(table: ObjectName) -> Option<Query> {
     *name = table;
     Some(*query)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_order_that_changes_nothing_is_dropped() {
+        let sql = "SELECT count(DISTINCT n ORDER BY n), array_agg(n ORDER BY n) FROM t";
+        let mut query = Parser::new(&GenericDialect {})
+            .try_with_sql(sql)
+            .and_then(|mut parser| parser.parse_query())
+            .unwrap();
+        rewrite_query(&mut query);
+        assert_eq!(query.to_string(), "SELECT count(DISTINCT n), array_agg(n ORDER BY n) FROM t");
+    }
+}

@@ -40,7 +40,7 @@ enum Kind {
 pub const COLUMNS: [&str; 5] = ["k", "d", "x", "f", "id"];
 
 /// `{o}` is a total order of the input, `{r}` its reverse.
-const AGGREGATES: [&str; 28] = [
+const AGGREGATES: [&str; 26] = [
     "count(*)",
     "count(x)",
     "sum(x)",
@@ -63,8 +63,6 @@ const AGGREGATES: [&str; 28] = [
     "array_to_string(array_agg(x ORDER BY {o}), ',')",
     "array_to_string(array_sort(array_agg(DISTINCT d)), ',')",
     "count(*) FILTER (WHERE x > 0)",
-    "count(x ORDER BY {o})",
-    "max(d ORDER BY x, {r})",
     "sum(f) FILTER (WHERE d = 'u' AND x IS NOT NULL)",
     // The offset keeps the rounding away from values that are halves in exact arithmetic, where
     // the last bit of a floating sum would decide.
