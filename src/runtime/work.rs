@@ -43,9 +43,11 @@ impl Work {
         self.files.values().any(|files| !files.is_empty())
     }
 
-    /// The files of a source for its decoder.
+    /// The files of a source for its decoder. Those of zero bytes hold no rows, in any format: a
+    /// writer may have made them and not filled them yet.
     pub(super) fn input_files(&self, source: &str) -> Vec<InputFile> {
-        self.of(source).iter().map(Discovered::input_file).collect()
+        let filled = self.of(source).iter().filter(|file| file.size > 0);
+        filled.map(Discovered::input_file).collect()
     }
 
     /// The files of a source for the record.

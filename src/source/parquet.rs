@@ -34,9 +34,6 @@ pub async fn parquet_row_groups(
     store: Arc<dyn ObjectStore>,
     file: &InputFile,
 ) -> SourceResult<Vec<u64>> {
-    if file.size == 0 {
-        return Ok(vec![]);
-    }
     let mut object = ObjectReader::new(store, file.clone());
     let metadata = load(&mut object, &file.display).await?;
     let groups = metadata.metadata().row_groups();
@@ -57,10 +54,6 @@ async fn open(
     file: InputFile,
     settings: Arc<OpenSettings>,
 ) -> SourceResult<BoxStream<'static, SourceResult<Decoded>>> {
-    // A writer may have made the file and not filled it yet.
-    if file.size == 0 {
-        return Ok(stream::empty().boxed());
-    }
     let mut object = ObjectReader::new(store, file.clone());
     let metadata = with_views(load(&mut object, &file.display).await?);
     let schema = settings.projected_schema()?;
