@@ -22,6 +22,7 @@ use datafusion::arrow::compute::{concat_batches, filter_record_batch};
 use datafusion::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::hash_utils::RandomState;
+use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 use datafusion::common::{Result, internal_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -197,11 +198,12 @@ impl Work {
         let mut inputs = inputs.into_iter();
         let mut keys = Keys::new(self.layout, &self.schema)?;
         let mut batches: Vec<RecordBatch> = Vec::new();
+        let mut memory = RecordBatchMemoryCounter::new();
         let mut pieces = Pieces::default();
         if let Some(mut rows) = inputs.next() {
             while let Some(batch) = rows.next().await {
                 let batch = batch?;
-                self.reservation.try_grow(batch.get_array_memory_size())?;
+                self.reservation.try_grow(memory.count_batch(&batch))?;
                 pieces.add(keys.number(&batch)?, &batch)?;
                 batches.push(batch);
             }

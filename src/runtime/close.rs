@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
+use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
@@ -491,9 +492,9 @@ pub(super) async fn joined_sessions(
     let task = session.task_ctx();
     let held = MemoryConsumer::new("closing sessions").register(task.memory_pool());
     let mut rows = execute_stream(plan, task).map_err(from_datafusion)?;
-    let mut batches = Vec::new();
+    let (mut batches, mut memory) = (Vec::new(), RecordBatchMemoryCounter::new());
     while let Some(batch) = rows.try_next().await.map_err(from_datafusion)? {
-        held.try_grow(batch.get_array_memory_size()).map_err(from_datafusion)?;
+        held.try_grow(memory.count_batch(&batch)).map_err(from_datafusion)?;
         batches.push(batch);
     }
     Ok((batches, held))

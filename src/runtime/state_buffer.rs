@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use tidegauge_commitlog::{Attempt, Run, Storage};
 
@@ -35,6 +36,8 @@ pub(super) struct StateBuffer {
     target: RunTarget,
     task: String,
     reservation: MemoryReservation,
+    /// Counts what slices of one batch share once.
+    memory: RecordBatchMemoryCounter,
     batches: Vec<RecordBatch>,
     runs: Vec<Run>,
 }
@@ -50,12 +53,13 @@ pub(crate) struct Buffered {
 impl StateBuffer {
     pub(super) fn new(target: RunTarget, task: String, pool: &Arc<dyn MemoryPool>) -> Self {
         let reservation = MemoryConsumer::new(format!("state of {}", target.stage)).register(pool);
-        Self { target, task, reservation, batches: vec![], runs: vec![] }
+        let memory = RecordBatchMemoryCounter::new();
+        Self { target, task, reservation, memory, batches: vec![], runs: vec![] }
     }
 
     /// Keeps a batch, writing what is there to a run first when memory is short.
     pub(super) async fn push(&mut self, batch: RecordBatch) -> Result<()> {
-        let bytes = batch.get_array_memory_size();
+        let bytes = self.memory.count_batch(&batch);
         self.batches.push(batch);
         if self.reservation.try_grow(bytes).is_err() {
             self.spill().await?;
@@ -71,6 +75,7 @@ impl StateBuffer {
         let run = write_run(&self.target.storage, path, schema, batches).await?;
         self.runs.extend(run);
         self.reservation.free();
+        self.memory = RecordBatchMemoryCounter::new();
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
+use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 
 /// Batches by the path of their run.
 #[derive(Debug)]
@@ -28,8 +29,11 @@ impl RunCache {
 
     /// Keeps the rows of a run, letting go of older ones.
     pub fn insert(&mut self, path: &str, batches: Arc<Vec<RecordBatch>>) {
-        let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
-        let bytes = bytes as u64;
+        let mut memory = RecordBatchMemoryCounter::new();
+        for batch in batches.iter() {
+            memory.count_batch(batch);
+        }
+        let bytes = memory.memory_usage() as u64;
         if bytes > self.bytes_max {
             return;
         }

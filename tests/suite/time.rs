@@ -311,3 +311,20 @@ async fn a_back_fill_closes_no_more_windows_at_once_than_its_bound_takes() {
         assert_eq!(files > 1, in_rounds, "{bound}: {files} files");
     }
 }
+
+#[tokio::test]
+async fn sessions_that_end_together_take_no_more_memory_than_their_rows() {
+    let sql = "INSERT INTO out SELECT window_start, k, count(*) AS n FROM SESSION(TABLE a PARTITION \
+               BY k, DESCRIPTOR(ts), INTERVAL '1' HOUR) GROUP BY window_start, window_end, k;";
+    let folder = scratch();
+    let path = job(folder.path(), "", sql);
+    let yaml = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{yaml}\nmemory_max: 64MiB\n")).unwrap();
+    // Far more than a batch, so that they come as many slices of what they are in together.
+    let keys: Vec<String> = (0..200_000).map(|key| format!("key {key}")).collect();
+    let rows: Vec<(&str, &str, i64)> =
+        keys.iter().map(|key| ("00:00:00", key.as_str(), 1)).collect();
+    write_rows(folder.path(), "a", "1.json", &rows);
+    let summary = run_drained(&path).await;
+    assert_eq!((summary.rows_used, summary.rows_out["out"]), (200_000, 200_000));
+}
