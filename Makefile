@@ -58,7 +58,7 @@ infra: $(PYTHON_READY)
 	.ci/terraform
 
 # What is measured is built once, with the release profile: benches and the command.
-BENCHES := --bench first_flow --bench hops --bench sessions
+BENCHES := --bench backfill --bench first_flow --bench hops --bench sessions
 
 bench:
 	cargo bench --locked $(BENCHES)

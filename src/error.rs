@@ -33,6 +33,14 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
     Error::new(kind, message).with_source(error)
 }
 
+/// Whether memory was short, as far as its bound goes.
+pub(crate) fn is_short_of_memory(error: &Error) -> bool {
+    let first: &(dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<DataFusionError>())
+        .any(|error| matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)))
+}
+
 /// Whether the library that runs plans on workers says this of its connections.
 fn is_of_the_way(message: &str) -> bool {
     ["Worker::execute_task timed-out", "Distributed DataFusion", "URLs available"]

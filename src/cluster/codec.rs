@@ -150,6 +150,7 @@ impl EngineCodec {
             cuts.push(CutSpec {
                 target: cut.plan.target.clone(),
                 window: cut.window,
+                copies: cut.copies,
                 late: cut.late.as_ref().map(LateSpec::of),
                 output,
             });
@@ -185,7 +186,8 @@ fn decode_ingest(
         let output = cut.output.target(output, observer).map_err(to_datafusion)?;
         let late = cut.late.map(|late| late.target(&schema, observer));
         let late = late.transpose().map_err(to_datafusion)?;
-        cuts.push(PassCut { plan: ingest, window: cut.window, late, output, merge });
+        let (window, copies) = (cut.window, cut.copies);
+        cuts.push(PassCut { plan: ingest, window, copies, late, output, merge });
     }
     let files = spec.files.into_iter().map(FileSpec::file);
     let files = files.collect::<crate::error::Result<Vec<_>>>().map_err(to_datafusion)?;

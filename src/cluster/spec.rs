@@ -19,7 +19,7 @@ use crate::runtime::{LateTarget, OutputTarget, PassSource, RunTarget, late_schem
 use crate::sink::SinkTarget;
 use crate::source::InputFile;
 use crate::sql::Windows;
-use crate::state::{PartSlice, StatePart, StateShape, StateView};
+use crate::state::{KeyRange, StatePart, StateShape, StateView};
 
 /// A node of the engine, without its plans and schemas.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub(super) struct StateSpec {
 struct PartSpec {
     run: Run,
     /// The range of the first column that is read, and what takes its place.
-    slice: Option<(i64, i64, Option<i64>)>,
+    slice: Option<Vec<KeyRange>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,6 +63,7 @@ pub(super) struct IngestSpec {
 pub(super) struct CutSpec {
     pub(super) target: CutTarget,
     pub(super) window: Option<(Windows, Option<i64>)>,
+    pub(super) copies: usize,
     pub(super) late: Option<LateSpec>,
     pub(super) output: OutputSpec,
 }
@@ -141,9 +142,9 @@ impl StateSpec {
     }
 }
 
-fn slice_of(part: &StatePart) -> Option<(i64, i64, Option<i64>)> {
+fn slice_of(part: &StatePart) -> Option<Vec<KeyRange>> {
     match part {
-        StatePart::Slice(slice) => Some((slice.first_us, slice.last_us, slice.key_us)),
+        StatePart::Slice(slice) => Some(slice.ranges.to_vec()),
         _ => None,
     }
 }
@@ -153,9 +154,7 @@ impl PartSpec {
         let of = StatePart::File(self.run);
         match self.slice {
             None => of,
-            Some((first_us, last_us, key_us)) => {
-                StatePart::Slice(Box::new(PartSlice { of, first_us, last_us, key_us }))
-            }
+            Some(ranges) => of.sliced(ranges),
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{
@@ -17,9 +16,9 @@ use super::receipt::{receipt_schema, receipt_stream};
 use super::task::TaskObserver;
 use crate::error::from_datafusion;
 use crate::observe::{TaskNode, count_runs};
-use crate::operator::no_expressions;
+use crate::operator::{by_first_column, no_expressions};
 use crate::runtime::RunTarget;
-use crate::state::write_run;
+use crate::state::RunWriter;
 
 /// Writes the partial aggregates of its input.
 #[derive(Debug)]
@@ -73,13 +72,17 @@ impl ExecutionPlan for RunExec {
             return internal_err!("a run is written in one partition");
         }
         let at = DistributedTaskContext::from_ctx(&task).task_index;
-        let rows = execute_stream(Arc::clone(&self.input), Arc::clone(&task))?;
+        let input = by_first_column(Arc::clone(&self.input))?;
+        let mut rows = execute_stream(input, Arc::clone(&task))?;
         let target = self.target.clone();
         let observer = TaskObserver::of(&task)?;
         let writing = async move {
-            let batches: Vec<RecordBatch> = rows.try_collect().await.map_err(from_datafusion)?;
             let path = target.attempt.run_path(&target.stage, &format!("{}-{at}", target.label));
-            let run = write_run(&target.storage, path, target.schema, batches).await?;
+            let mut run = RunWriter::new(&target.storage, path, target.schema)?;
+            while let Some(batch) = rows.try_next().await.map_err(from_datafusion)? {
+                run.write(&batch).await?;
+            }
+            let run = run.finish().await?;
             count_runs(run.iter());
             Ok(run)
         };

@@ -126,6 +126,18 @@ impl ChunkScan {
         let queues = (0..partitions).map(|_| Arc::default()).collect();
         Ok(Self { columns, filter, queues, source, properties: Arc::new(properties) })
     }
+
+    /// The same scan with empty queues of its own.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self {
+            columns: self.columns.clone(),
+            filter: self.filter.clone(),
+            queues: self.queues.iter().map(|_| Arc::default()).collect(),
+            source: Arc::clone(&self.source),
+            properties: Arc::clone(&self.properties),
+        }
+    }
 }
 
 impl DisplayAs for ChunkScan {

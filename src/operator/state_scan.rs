@@ -4,9 +4,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{RecordBatch, TimestampMicrosecondArray};
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
+use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -14,12 +15,13 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
-use futures::StreamExt;
 use futures::stream::BoxStream;
-use tidegauge_commitlog::Storage;
+use futures::{StreamExt, TryStreamExt};
+use tidegauge_commitlog::{Run, Storage};
 
+use super::key_ranges::InRanges;
 use super::leaf::leaf_methods;
-use crate::state::{StatePart, StateShape, StateView, read_run};
+use crate::state::{PartSlice, StatePart, StateShape, StateView, read_run};
 
 /// Reads the state of one stage.
 #[derive(Debug, Clone)]
@@ -27,6 +29,8 @@ pub struct StateScan {
     input: StateInput,
     /// That of the partial aggregates.
     schema: SchemaRef,
+    /// The identity of the stage, for a plan that is filled in later.
+    stage: Option<Arc<str>>,
     /// Which of its columns are read; all where there are none.
     columns: Option<Vec<usize>>,
     properties: Arc<PlanProperties>,
@@ -54,7 +58,7 @@ impl StateScan {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { input, schema, columns: None, properties: Arc::new(properties) }
+        Self { input, schema, stage: None, columns: None, properties: Arc::new(properties) }
     }
 
     /// The same scan of these columns only.
@@ -83,39 +87,85 @@ impl StateScan {
         &self.input
     }
 
+    /// The same scan, known to be of this stage.
+    #[must_use]
+    pub fn of_stage(self, stage: &str) -> Self {
+        Self { stage: Some(stage.into()), ..self }
+    }
+
+    /// The stage that it was said to be of.
+    pub fn stage(&self) -> Option<&str> {
+        self.stage.as_deref()
+    }
+
+    /// The same scan of another input.
+    #[must_use]
+    pub fn with_input(&self, input: StateInput) -> Self {
+        Self { input, ..self.clone() }
+    }
+
     /// The same scan of other parts.
     pub fn with_parts(&self, parts: Vec<StatePart>) -> Self {
         Self { input: StateInput { parts, ..self.input.clone() }, ..self.clone() }
     }
 
     fn part(&self, part: &StatePart) -> BoxStream<'static, Result<RecordBatch>> {
-        let (state, view) = (self.input.state, self.input.view);
+        let view = self.input.view;
         match part {
-            StatePart::Slice(slice) => {
-                let view = StateView::Keys { first_us: slice.first_us, last_us: slice.last_us };
-                let key_us = slice.key_us;
-                let input = StateInput { view, ..self.input.clone() };
-                let whole = Self { input, columns: None, ..self.clone() };
-                let rows = whole.part(&slice.of);
-                let columns = self.columns.clone();
-                let under = move |batch| projected(under_key(batch, key_us)?, columns.as_deref());
-                rows.map(move |batch| batch.and_then(&under)).boxed()
-            }
+            StatePart::Slice(slice) => self.slice(slice),
             StatePart::Memory(batches) => {
                 let (batches, columns) = (Arc::clone(batches), self.columns.clone());
-                let seen = (0..batches.len()).map(move |at| {
-                    projected(view.apply(&state, batches[at].clone())?, columns.as_deref())
+                let state = self.input.state;
+                let seen = (0..batches.len()).flat_map(move |at| {
+                    let columns = columns.clone();
+                    let seen = view.applied(state, batches[at].clone());
+                    seen.map(move |batch| projected(batch?, columns.as_deref()))
                 });
                 futures::stream::iter(seen).boxed()
             }
-            StatePart::File(run) if !view.may_see(&state, run.pane_min_us, run.pane_max_us) => {
-                futures::stream::empty().boxed()
-            }
-            StatePart::File(run) => {
-                let (storage, schema) = (self.input.storage.clone(), Arc::clone(&self.schema));
-                read_run(storage, run.clone(), schema, self.columns.clone(), (state, view))
-            }
+            StatePart::File(run) => self.run(run, view, self.columns.clone()),
         }
+    }
+
+    fn slice(&self, slice: &PartSlice) -> BoxStream<'static, Result<RecordBatch>> {
+        let firsts = slice.ranges.iter().map(|range| range.first_us);
+        let lasts = slice.ranges.iter().map(|range| range.last_us);
+        let Some((first_us, last_us)) = firsts.min().zip(lasts.max()) else {
+            return futures::stream::empty().boxed();
+        };
+        let hull = StateView::Keys { first_us, last_us };
+        let rows = match &slice.of {
+            StatePart::Memory(batches) => {
+                let batches = Arc::clone(batches);
+                let rows = (0..batches.len()).map(move |at| Ok(batches[at].clone()));
+                futures::stream::iter(rows).boxed()
+            }
+            StatePart::File(run) => self.run(run, hull, None),
+            StatePart::Slice(inner) => self.slice(inner),
+        };
+        let (ranges, columns) = (Arc::clone(&slice.ranges), self.columns.clone());
+        rows.map(move |batch| {
+            let columns = columns.clone();
+            let found = InRanges::new(batch?, Arc::clone(&ranges))?;
+            let found = found.map(move |batch| projected(batch?, columns.as_deref()));
+            Ok::<_, DataFusionError>(futures::stream::iter(found))
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    fn run(
+        &self,
+        run: &Run,
+        view: StateView,
+        columns: Option<Vec<usize>>,
+    ) -> BoxStream<'static, Result<RecordBatch>> {
+        let state = self.input.state;
+        if !view.may_see(&state, run.pane_min_us, run.pane_max_us) {
+            return futures::stream::empty().boxed();
+        }
+        let (storage, schema) = (self.input.storage.clone(), Arc::clone(&self.schema));
+        read_run(storage, run.clone(), schema, columns, (state, view))
     }
 }
 
@@ -124,14 +174,6 @@ fn projected(batch: RecordBatch, columns: Option<&[usize]>) -> Result<RecordBatc
         Some(columns) => Ok(batch.project(columns)?),
         None => Ok(batch),
     }
-}
-
-/// The rows of `batch` with `key_us` as first column.
-fn under_key(batch: RecordBatch, key_us: Option<i64>) -> Result<RecordBatch> {
-    let Some(key_us) = key_us else { return Ok(batch) };
-    let mut columns = batch.columns().to_vec();
-    columns[0] = Arc::new(TimestampMicrosecondArray::from_value(key_us, batch.num_rows()));
-    Ok(RecordBatch::try_new(batch.schema(), columns)?)
 }
 
 impl DisplayAs for StateScan {

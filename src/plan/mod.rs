@@ -1,6 +1,7 @@
 //! From a job's queries to what each epoch runs: the cut into stages, the ingest plan of each
 //! source and the close plan of each query. It plans; it does no I/O.
 
+mod blank;
 mod cut;
 mod explain;
 mod feed;

@@ -1,8 +1,8 @@
 //! The physical plans of one epoch: for each cut of a source an ingest plan that takes chunks, for
 //! each query a close plan over the state of its stages, and the merge of a stage's state.
 //!
-//! Plans are made anew for each epoch: a plan keeps state of its run, and running it twice is a
-//! defect.
+//! A plan keeps state of its run, and running it twice is a defect: each epoch gets a copy of one that
+//! was made before, or a new one (`blank.rs`).
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -29,6 +29,7 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use tidegauge_commitlog::Storage;
 
+use super::blank::{Blank, over_chunks, over_inputs};
 use super::feed::Feed;
 use super::input::Input;
 use super::job_plan::JobPlan;
@@ -36,7 +37,10 @@ use super::nodes::{PartialNode, StageNode};
 use super::query::{Prepared, Query, REVISION};
 use super::stage::Stage;
 use super::template::Template;
-use crate::operator::{ChunkQueue, ChunkScan, SessionExec, SessionLayout, StateInput, StateScan};
+use crate::operator::{
+    ChunkQueue, ChunkScan, RunningExec, RunningMerge, SessionExec, SessionLayout, StateInput,
+    StateScan, by_first_column,
+};
 use crate::sql::Windows;
 use crate::state::StateView;
 
@@ -83,12 +87,11 @@ impl JobPlan {
                 return internal_err!("the stage {} has no ingest plan", stage.id);
             };
             let target = CutTarget::Stage(stage.id.clone());
-            cuts.push(ingest_cut(state, target, &prepared.at(state)?).await?);
+            cuts.push(ingest_cut(state, target, prepared).await?);
         }
         for (at, query) in self.queries.iter().enumerate() {
             if query.input.as_ref() == Some(input) {
-                let plan = query.prepared.at(state)?;
-                cuts.push(ingest_cut(state, CutTarget::Query(at), &plan).await?);
+                cuts.push(ingest_cut(state, CutTarget::Query(at), &query.prepared).await?);
             }
         }
         Ok(cuts)
@@ -130,12 +133,39 @@ impl JobPlan {
         inputs: HashMap<String, StateInput>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let partitions = state.config().target_partitions();
+        let Some(blanks) = prepared.blanks() else {
+            return self.planned(state, prepared, inputs).await;
+        };
+        match blanks.get(partitions) {
+            Blank::Made(blank) => over_inputs(&blank, &inputs),
+            Blank::Impossible => self.planned(state, prepared, inputs).await,
+            Blank::Unknown => {
+                let nothing = inputs.keys().filter_map(|id| self.stages.get(id));
+                let nothing = nothing.map(|stage| (stage.id.clone(), nothing_of(stage)));
+                let plan = self.planned(state, prepared, nothing.collect()).await?;
+                blanks.keep(partitions, &plan);
+                match blanks.get(partitions) {
+                    Blank::Made(blank) => over_inputs(&blank, &inputs),
+                    _ => self.planned(state, prepared, inputs).await,
+                }
+            }
+        }
+    }
+
+    async fn planned(
+        &self,
+        state: &SessionState,
+        prepared: &Prepared,
+        inputs: HashMap<String, StateInput>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let partitions = state.config().target_partitions();
         let mut stages = HashMap::new();
         for (id, input) in inputs {
             let Some(stage) = self.stages.get(&id) else {
                 return internal_err!("the job has no stage {id}");
             };
-            let scan = stage.scan(input, partitions)?;
+            let scan = StateScan::new(input, stage.template.state_schema()?, partitions);
+            let scan: Arc<dyn ExecutionPlan> = Arc::new(scan.of_stage(&id));
             stages.insert(id, (stage.clone(), scan));
         }
         physical(state, stages, &prepared.at(state)?).await
@@ -167,7 +197,7 @@ impl JobPlan {
         for (prepared, ids) in read {
             let stages = ids.into_iter().filter_map(|id| self.stages.get(id));
             let inputs = stages.map(|stage| (stage.id.clone(), nothing_of(stage))).collect();
-            try_aggregates(&self.over_state(state, prepared, inputs).await?)?;
+            try_aggregates(&self.planned(state, prepared, inputs).await?)?;
         }
         Ok(())
     }
@@ -187,6 +217,37 @@ impl Stage {
         let one: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(scan));
         let Some(layout) = self.session_layout() else { return self.template.reduce(one) };
         self.template.reduce(Arc::new(SessionExec::try_new(layout, vec![one])?))
+    }
+
+    /// As [`Stage::merge_plan`], in the order of the first column.
+    ///
+    /// # Errors
+    /// When the aggregate cannot be built, which is a defect.
+    pub fn sorted_merge_plan(
+        &self,
+        input: StateInput,
+        partitions: usize,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        by_first_column(self.merge_plan(input, partitions)?)
+    }
+
+    /// The plan of the running merges of what `input` sees, whose first column tells which of
+    /// `steps` a row is of; a row a key and step, in the order of the steps.
+    ///
+    /// # Errors
+    /// When windows are sessions or the aggregate cannot be built, which are defects.
+    pub fn running_plan(
+        &self,
+        input: StateInput,
+        steps: Vec<i64>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if self.session_layout().is_some() {
+            return internal_err!("the sessions of the stage {} have no steps", self.id);
+        }
+        let (aggregates, keys) = self.template.states();
+        let owns_input = input.parts.iter().any(|part| part.run().is_some());
+        let merge = RunningMerge { steps, keys, aggregates, owns_input };
+        Ok(Arc::new(RunningExec::new(Arc::new(merge), self.scan(input, 1)?)))
     }
 
     /// The plan that gives what `input` sees of the state, in one stream.
@@ -307,9 +368,22 @@ fn revised(plan: Arc<dyn ExecutionPlan>, revision: u32) -> Result<Arc<dyn Execut
 async fn ingest_cut(
     state: &SessionState,
     target: CutTarget,
-    plan: &LogicalPlan,
+    prepared: &Prepared,
 ) -> Result<IngestCut> {
-    IngestCut::new(target, physical(state, HashMap::new(), plan).await?)
+    let partitions = state.config().target_partitions();
+    let blanks = prepared.blanks();
+    let known = blanks.map_or(Blank::Impossible, |blanks| blanks.get(partitions));
+    if let Blank::Made(blank) = &known {
+        return IngestCut::new(target, over_chunks(blank)?);
+    }
+    let plan = physical(state, HashMap::new(), &prepared.at(state)?).await?;
+    match (known, blanks) {
+        (Blank::Unknown, Some(blanks)) => {
+            blanks.keep(partitions, &plan);
+            IngestCut::new(target, over_chunks(&plan)?)
+        }
+        _ => IngestCut::new(target, plan),
+    }
 }
 
 impl IngestCut {

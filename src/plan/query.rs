@@ -7,6 +7,7 @@ use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility, cast};
 use std::sync::Arc;
 
+use super::blank::Blanks;
 use super::input::Input;
 use crate::sql::with_intervals_spoken;
 
@@ -15,15 +16,23 @@ use crate::sql::with_intervals_spoken;
 pub(crate) struct Prepared {
     plan: LogicalPlan,
     optimized: bool,
+    /// Its physical plans, where nothing in it depends on the epoch's clock.
+    blanks: Option<Blanks>,
 }
 
 impl Prepared {
     /// Optimises `plan` now, unless it reads the clock.
     pub(crate) fn new(state: &SessionState, plan: LogicalPlan) -> Result<Self> {
         if reads_clock(&plan)? {
-            return Ok(Self { plan, optimized: false });
+            return Ok(Self { plan, optimized: false, blanks: None });
         }
-        Ok(Self { plan: state.optimize(&plan)?, optimized: true })
+        let blanks = Some(Blanks::default());
+        Ok(Self { plan: state.optimize(&plan)?, optimized: true, blanks })
+    }
+
+    /// Its physical plans that are filled in for each epoch, where it may have any.
+    pub(super) fn blanks(&self) -> Option<&Blanks> {
+        self.blanks.as_ref()
     }
 
     /// Whether it brings rows together by a join.

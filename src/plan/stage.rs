@@ -134,6 +134,14 @@ impl Stage {
         Self { keeps_rows: true, ..self }
     }
 
+    /// How many rows its plan makes of one, at most: one for each window, where it is by window.
+    pub fn copies(&self) -> usize {
+        match self.windows {
+            Windows::Aligned(shape) if !self.panes => shape.windows_per_time(),
+            Windows::Aligned(_) | Windows::Session(_) => 1,
+        }
+    }
+
     /// How the rows of its state stand for windows.
     pub fn state_shape(&self) -> StateShape {
         match self.windows {

@@ -53,6 +53,7 @@ pub(crate) struct Template {
     filters: Vec<Option<Arc<dyn PhysicalExpr>>>,
     input_schema: SchemaRef,
     gap_us: Option<i64>,
+    state_schema: SchemaRef,
 }
 
 impl Template {
@@ -82,12 +83,15 @@ impl Template {
             filters.push(one.filter);
         }
         let input_schema = Arc::clone(input.inner());
-        let mut template = Self { groups, aggregates: lowered, filters, input_schema, gap_us };
+        let state_schema = Arc::clone(&input_schema);
+        let aggregates = lowered;
+        let mut template = Self { groups, aggregates, filters, input_schema, gap_us, state_schema };
         // Building the node may turn an aggregate around (FIRST_VALUE for LAST_VALUE); the later
         // modes must merge what the first one makes.
         let empty = Arc::new(EmptyExec::new(Arc::clone(&template.input_schema)));
         let partial = template.exec(AggregateMode::Partial, template.groups.clone(), empty)?;
         template.aggregates = partial.aggr_expr().to_vec();
+        template.state_schema = template.named(partial)?.schema();
         Ok(template)
     }
 
@@ -99,6 +103,11 @@ impl Template {
     /// Partial states to fewer of them.
     pub(crate) fn reduce(&self, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         self.named(self.exec(AggregateMode::PartialReduce, self.groups.as_final(), input)?)
+    }
+
+    /// The aggregates and the number of keys, for whoever merges partial states by itself.
+    pub(crate) fn states(&self) -> (Vec<Arc<AggregateFunctionExpr>>, usize) {
+        (self.aggregates.clone(), self.groups.num_group_exprs())
     }
 
     /// Partial states, partitioned by the keys, to final values.
@@ -148,8 +157,7 @@ impl Template {
 
     /// The schema of the partial states.
     pub(crate) fn state_schema(&self) -> Result<SchemaRef> {
-        let input = Arc::new(EmptyExec::new(Arc::clone(&self.input_schema)));
-        Ok(self.partial(input)?.schema())
+        Ok(Arc::clone(&self.state_schema))
     }
 
     /// Names the columns of partial states by position: an aggregate's own names for them may

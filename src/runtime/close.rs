@@ -1,5 +1,5 @@
-//! Step 4 of an epoch: the close plans of the queries whose windows are complete, and the run of
-//! what stays open.
+//! Step 4 of an epoch: the close plans of the queries whose windows are complete. What stays open is
+//! kept by `keep.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,41 +10,131 @@ use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
 use futures::TryStreamExt;
-use tidegauge_commitlog::{Revisions, Run, SinkFile, Storage};
+use tidegauge_commitlog::{Revisions, SinkFile, Storage};
+use tokio::task::JoinSet;
+use tracing::{Instrument, Span};
 
 use super::clocks::Clocks;
 use super::compile::CompiledJob;
+use super::epoch_session::EpochSession;
 use super::ingest::{IngestContext, pass_cuts, run_target};
-use super::pass::{PassPlan, PassSource, SourceReceipt};
+use super::merger::Merger;
+use super::pass::{PassPlan, PassSource, SourceReceipt, StageReceipt};
+use super::revise::Revising;
 use super::round::Rounds;
-use super::stack_work::{Merger, role_name};
 use super::stage_work::{Piece, StageWork};
 use super::state_buffer::RunTarget;
 use crate::error::{Error, Result, from_datafusion};
-use crate::observe::{Step, count_files, count_runs, in_span};
+use crate::observe::{Step, count_files, in_span};
 use crate::operator::StateInput;
-use crate::plan::{Feed, Input, Query, Stage};
+use crate::plan::{Feed, Input, JobPlan, Query, Stage};
 use crate::sink::{SinkTarget, spread, write_streams};
-use crate::state::{StatePart, StateShape, StateView, start_range, write_run};
+use crate::state::{StateShape, StateView};
 
 /// Advances the stages in their order, feeds those that are fed by others, and runs the close
 /// plans of all queries of which a window closes.
 pub(super) async fn close(
-    job: &CompiledJob,
+    job: &Arc<CompiledJob>,
     stages: &mut BTreeMap<String, StageWork>,
     mut clocks: Clocks,
-    context: &IngestContext,
+    context: &Arc<IngestContext>,
     revisions: &mut Revisions,
 ) -> Result<Vec<SinkFile>> {
     let mut files = Vec::new();
-    for ids in job.plan.groups() {
-        clocks.advance(&ids, stages);
-        let group = Group::of(job, &ids);
-        files.extend(Box::pin(group.close(stages, context, revisions)).await?);
-        group.tell_feeds(&mut clocks, stages, &context.state).await?;
+    for wave in waves(&job.plan) {
+        for ids in &wave {
+            clocks.advance(ids, stages);
+        }
+        for closed in close_wave(job, &wave, stages, context, revisions).await? {
+            files.extend(closed.files);
+            stages.extend(closed.works);
+            revisions.extend(closed.revisions);
+            for (id, receipt) in closed.fed {
+                let Some(work) = stages.get_mut(&id) else {
+                    return Err(Error::bug(format!("a feed goes to {id}, which is no stage")));
+                };
+                work.add(receipt);
+            }
+        }
+        for ids in &wave {
+            Group::of(job, ids).tell_feeds(&mut clocks, stages, &context.state).await?;
+        }
     }
     revisions.retain(|_, counts| !counts.is_empty());
     Ok(files)
+}
+
+/// The groups of stages in their order, those together of which none feeds another.
+fn waves(plan: &JobPlan) -> Vec<Vec<BTreeSet<&str>>> {
+    let mut waves: Vec<Vec<BTreeSet<&str>>> = Vec::new();
+    for ids in plan.groups() {
+        let is_fed = |id: &&str| {
+            plan.stages.get(*id).is_some_and(|stage| matches!(stage.input, Input::Feed(_)))
+        };
+        match waves.last_mut() {
+            Some(wave) if !ids.iter().any(is_fed) => wave.push(ids),
+            _ => waves.push(vec![ids]),
+        }
+    }
+    waves
+}
+
+/// What the closing of a group gave, and its stages again.
+#[derive(Default)]
+struct Closed {
+    works: BTreeMap<String, StageWork>,
+    files: Vec<SinkFile>,
+    revisions: Revisions,
+    /// What stages of other groups were fed.
+    fed: Vec<(String, StageReceipt)>,
+}
+
+/// Closes the groups of one wave, as many at once as there are partitions. None of them needs
+/// what another gives.
+async fn close_wave(
+    job: &Arc<CompiledJob>,
+    wave: &[BTreeSet<&str>],
+    stages: &mut BTreeMap<String, StageWork>,
+    context: &Arc<IngestContext>,
+    revisions: &mut Revisions,
+) -> Result<Vec<Closed>> {
+    let at_once = context.session.config().target_partitions().max(1);
+    let mut closed: Vec<(usize, Closed)> = Vec::with_capacity(wave.len());
+    let mut tasks: JoinSet<Result<(usize, Closed)>> = JoinSet::new();
+    for (place, ids) in wave.iter().enumerate() {
+        let mut group = Closed::default();
+        for id in ids {
+            group.works.extend(stages.remove_entry(*id));
+        }
+        for (at, query) in job.plan.queries.iter().enumerate() {
+            if query.stages.iter().any(|id| ids.contains(id.as_str())) {
+                group.revisions.extend(revisions.remove_entry(&at.to_string()));
+            }
+        }
+        if tasks.len() == at_once {
+            closed.extend(ended(&mut tasks).await?);
+        }
+        let (job, context) = (Arc::clone(job), Arc::clone(context));
+        let closing = async move {
+            let ids: BTreeSet<String> = group.works.keys().cloned().collect();
+            let ids = ids.iter().map(String::as_str).collect();
+            Group::of(&job, &ids).close(&mut group, &context).await?;
+            Ok((place, group))
+        };
+        tasks.spawn(closing.instrument(Span::current()));
+    }
+    while let Some(group) = ended(&mut tasks).await? {
+        closed.push(group);
+    }
+    // The order of a record does not depend on which group was done first.
+    closed.sort_by_key(|(place, _)| *place);
+    Ok(closed.into_iter().map(|(_, closed)| closed).collect())
+}
+
+async fn ended(tasks: &mut JoinSet<Result<(usize, Closed)>>) -> Result<Option<(usize, Closed)>> {
+    let Some(done) = tasks.join_next().await else { return Ok(None) };
+    let stopped = |error| Error::bug("the closing of a group stopped").with_source(error);
+    done.map_err(stopped)?.map(Some)
 }
 
 /// Whether a window may close where no row comes.
@@ -106,13 +196,9 @@ impl<'a> Group<'a> {
     }
 
     /// Closes what there is to close, a bounded number of windows at a time.
-    async fn close(
-        &self,
-        stages: &mut BTreeMap<String, StageWork>,
-        context: &IngestContext,
-        revisions: &mut Revisions,
-    ) -> Result<Vec<SinkFile>> {
-        let mut files = self.revise(stages, context, revisions).await?;
+    async fn close(&self, closed: &mut Closed, context: &IngestContext) -> Result<()> {
+        let Closed { works: stages, files, revisions, fed } = closed;
+        files.extend(self.revise(stages, context, revisions).await?);
         let mut mergers = self.start_stacks(stages, context).await?;
         self.join_sessions(stages, context).await?;
         let works = self.stages.iter().filter_map(|stage| stages.get(&stage.id));
@@ -120,7 +206,9 @@ impl<'a> Group<'a> {
         let through_us = works.filter_map(|work| work.through_us).max();
         if let Some((after_us, through_us)) = after_us.zip(through_us) {
             let span_us = (after_us, through_us);
-            files.extend(self.rounds(stages, &mut mergers, span_us, context).await?);
+            let (mergers, stages) = (&mut mergers, &mut *stages);
+            let mut rounds = Rounding { stages, mergers, files, fed };
+            Box::pin(self.rounds(&mut rounds, span_us, context)).await?;
         }
         for (id, mut merger) in mergers {
             if let Some(work) = stages.get_mut(&id) {
@@ -132,17 +220,16 @@ impl<'a> Group<'a> {
                 work.finish_sessions()?;
             }
         }
-        Ok(files)
+        Ok(())
     }
 
     async fn rounds(
         &self,
-        stages: &mut BTreeMap<String, StageWork>,
-        mergers: &mut [(String, Merger)],
+        rounding: &mut Rounding<'_>,
         (mut from_us, through_us): (i64, i64),
         context: &IngestContext,
-    ) -> Result<Vec<SinkFile>> {
-        let mut files = Vec::new();
+    ) -> Result<()> {
+        let Rounding { stages, mergers, files, fed } = rounding;
         let bytes_max = self.job.spec.epoch.close_bytes_max;
         let works = self.stages.iter().filter_map(|stage| stages.get(&stage.id));
         let bounds: Vec<Rounds> = works.filter_map(|work| Rounds::new(work, bytes_max)).collect();
@@ -156,7 +243,7 @@ impl<'a> Group<'a> {
             }
             let is_whole = to_us == through_us && round == 0;
             self.set_round(stages, (!is_whole).then_some((from_us, to_us)));
-            files.extend(self.close_round(stages, context, round).await?);
+            files.extend(self.close_round(stages, context, round, fed).await?);
             for (id, _) in mergers.iter() {
                 if let Some(stack) = stages.get_mut(id).and_then(|work| work.stack.as_mut()) {
                     stack.close_through(to_us);
@@ -168,7 +255,7 @@ impl<'a> Group<'a> {
             from_us = to_us;
         }
         self.set_round(stages, None);
-        Ok(files)
+        Ok(())
     }
 
     fn set_round(&self, stages: &mut BTreeMap<String, StageWork>, round_us: Option<(i64, i64)>) {
@@ -187,11 +274,12 @@ impl<'a> Group<'a> {
         let mut mergers = Vec::new();
         for stage in &self.stages {
             let Some(work) = stages.get_mut(&stage.id) else { continue };
-            if !matches!(work.state, StateShape::Stacks(_)) {
+            if !matches!(work.state, StateShape::Stacks(_) | StateShape::Panes(_)) {
                 continue;
             }
-            let mut merger = Merger::new(self.job, stage, context)?;
-            if work.start_stack(&mut merger).await? {
+            let mut merger = Merger::new(stage, context)?;
+            let bytes_max = self.job.spec.epoch.close_bytes_max;
+            if work.start_stack(bytes_max, &mut merger).await? {
                 mergers.push((stage.id.clone(), merger));
             }
         }
@@ -208,18 +296,18 @@ impl<'a> Group<'a> {
             let Some(work) = stages.get_mut(&stage.id) else { continue };
             let through_us = work.through_us.unwrap_or(i64::MIN);
             let Some(pieces) = work.pieces_to_join(&context.state, through_us) else { continue };
-            let session = context.session(self.job);
+            let session = &context.session;
             let (joined, held) = match &context.crew {
                 Some(crew) => {
                     let partitions = session.config().target_partitions();
                     let plan = stage.sessions_plan(pieces, partitions).map_err(from_datafusion)?;
                     let target = run_target(stage, context)?;
                     let target = RunTarget { label: "sessions".to_owned(), ..target };
-                    let runs = crew.write_runs(&session, plan, target).await?;
+                    let runs = crew.write_runs(session, plan, target).await?;
                     (runs.into_iter().map(Piece::of_new_run).collect(), None)
                 }
                 None => {
-                    let (rows, held) = joined_sessions(stage, pieces, &session).await?;
+                    let (rows, held) = joined_sessions(stage, pieces, session).await?;
                     (Piece::of_rows(rows).into_iter().collect(), Some(held))
                 }
             };
@@ -233,6 +321,7 @@ impl<'a> Group<'a> {
         stages: &mut BTreeMap<String, StageWork>,
         context: &IngestContext,
         round: usize,
+        fed: &mut Vec<(String, StageReceipt)>,
     ) -> Result<Vec<SinkFile>> {
         let mut files = Vec::new();
         for feed in &self.feeds {
@@ -240,13 +329,14 @@ impl<'a> Group<'a> {
             let running = run_feed(self.job, feed, stages, context, round);
             let receipt = in_span(span, running).await?;
             for (id, receipt) in receipt.stages {
-                if let Some(work) = stages.get_mut(&id) {
-                    work.add(receipt);
+                match stages.get_mut(&id) {
+                    Some(work) => work.add(receipt),
+                    None => fed.push((id, receipt)),
                 }
             }
             files.extend(receipt.files);
         }
-        let session = context.session(self.job);
+        let session = &context.session;
         for (_, query) in &self.queries {
             let works: Vec<&StageWork> =
                 query.stages.iter().filter_map(|id| stages.get(id)).collect();
@@ -255,7 +345,7 @@ impl<'a> Group<'a> {
             }
             let span = Step::Close.span_of("sink", &query.sink);
             let inputs = closing_inputs(&works, context);
-            let closing = close_query(self.job, query, inputs, &session, context, 0);
+            let closing = close_query(self.job, query, inputs, session, context, 0);
             files.extend(in_span(span, closing).await?);
         }
         Ok(files)
@@ -268,16 +358,24 @@ impl<'a> Group<'a> {
         context: &IngestContext,
         revisions: &mut Revisions,
     ) -> Result<Vec<SinkFile>> {
-        let session = context.session(self.job);
         let mut files = Vec::new();
         for (at, query) in self.queries.iter().filter(|(_, query)| query.revises) {
             let works: Vec<&StageWork> =
                 query.stages.iter().filter_map(|id| stages.get(id)).collect();
             let counts = revisions.entry(at.to_string()).or_default();
-            files.extend(revise(self.job, query, &works, &session, context, counts).await?);
+            let revising = Revising { job: self.job, query, works: &works, context };
+            files.extend(revising.write(counts).await?);
         }
         Ok(files)
     }
+}
+
+/// A group while its windows close in rounds.
+struct Rounding<'a> {
+    stages: &'a mut BTreeMap<String, StageWork>,
+    mergers: &'a mut Vec<(String, Merger)>,
+    files: &'a mut Vec<SinkFile>,
+    fed: &'a mut Vec<(String, StageReceipt)>,
 }
 
 /// What the plan of a query or of a feed reads of its stages. A stage without a closing window
@@ -289,37 +387,6 @@ fn closing_inputs(works: &[&StageWork], context: &IngestContext) -> HashMap<Stri
         (work.id.clone(), work.input(&context.state, view))
     };
     works.iter().map(input).collect()
-}
-
-/// Writes the closed windows that have new rows once more, each in its next revision.
-async fn revise(
-    job: &CompiledJob,
-    query: &Query,
-    works: &[&StageWork],
-    session: &SessionState,
-    context: &IngestContext,
-    counts: &mut BTreeMap<i64, u32>,
-) -> Result<Vec<SinkFile>> {
-    let mut files = Vec::new();
-    let mut ends = BTreeSet::new();
-    for work in works {
-        let Some(stage) = job.plan.stages.get(&work.id) else { continue };
-        let schema = stage.state_schema().map_err(from_datafusion)?;
-        ends.extend(work.changed_ends_us(schema, &context.state).await?);
-    }
-    for end_us in ends {
-        let view = StateView::Closing { after_us: end_us - 1, through_us: end_us };
-        let input = |work: &&StageWork| (work.id.clone(), work.input(&context.state, view));
-        let inputs = works.iter().map(input).collect();
-        let revision = counts.entry(end_us).or_default();
-        *revision += 1;
-        files.extend(close_query(job, query, inputs, session, context, *revision).await?);
-    }
-    // A window that can change no more needs no count.
-    let settled = works.iter().map(|work| work.settled_us());
-    let settled_us = settled.min().unwrap_or(i64::MIN);
-    counts.retain(|end_us, _| *end_us > settled_us);
-    Ok(files)
 }
 
 /// Runs the close plan of a feed and hands its rows to the stages and queries above.
@@ -334,11 +401,11 @@ async fn run_feed(
     if works.iter().all(|work| work.closing().is_none()) {
         return Ok(SourceReceipt::default());
     }
-    let session = context.session(job);
+    let session = &context.session;
     let inputs = closing_inputs(&works, context);
-    let plan = job.plan.feed_plan(&session, feed, inputs).await.map_err(from_datafusion)?;
+    let plan = job.plan.feed_plan(session, feed, inputs).await.map_err(from_datafusion)?;
     // Its rows come in one stream: they are few beside those of sources.
-    let mut one = session.clone();
+    let mut one = SessionState::clone(session);
     one.config_mut().options_mut().execution.target_partitions = 1;
     let pass = PassPlan {
         source: PassSource {
@@ -352,9 +419,9 @@ async fn run_feed(
         task: format!("{}-{round}", feed.id),
     };
     let receipt = match &context.crew {
-        Some(crew) => crew.feed(&session, plan, pass).await?,
+        Some(crew) => crew.feed(session, plan, pass).await?,
         None => {
-            let task = session.task_ctx();
+            let task = session.task();
             let rows = execute_stream(plan, Arc::clone(&task)).map_err(from_datafusion)?;
             pass.run_rows(rows, task).await?
         }
@@ -378,11 +445,11 @@ fn check_fed(feed: &Feed, receipt: &SourceReceipt) -> Result<()> {
     Ok(())
 }
 
-async fn close_query(
+pub(super) async fn close_query(
     job: &CompiledJob,
     query: &Query,
     inputs: HashMap<String, StateInput>,
-    session: &SessionState,
+    session: &EpochSession,
     context: &IngestContext,
     revision: u32,
 ) -> Result<Vec<SinkFile>> {
@@ -400,10 +467,10 @@ async fn close_query(
 /// Writes a plan's rows: by partition of the sink where it has any, else into one file.
 async fn write_plan(
     plan: Arc<dyn ExecutionPlan>,
-    session: &SessionState,
+    session: &EpochSession,
     target: SinkTarget,
 ) -> Result<Vec<SinkFile>> {
-    let task = session.task_ctx();
+    let task = session.task();
     let streams = if target.partition_by.is_empty() {
         vec![execute_stream(plan, task).map_err(from_datafusion)?]
     } else {
@@ -413,83 +480,16 @@ async fn write_plan(
     write_streams(streams, &target).await
 }
 
-/// A run that an epoch wrote, with its rows to be kept in memory.
-pub(super) struct WrittenRun {
-    pub(super) path: String,
-    pub(super) batches: Arc<Vec<RecordBatch>>,
-}
-
-/// Writes what stays open of each stage.
-pub(super) async fn keep_all_open(
-    job: &CompiledJob,
-    stages: &mut BTreeMap<String, StageWork>,
-    context: &IngestContext,
-) -> Result<Vec<WrittenRun>> {
-    let mut written = Vec::new();
-    for work in stages.values_mut() {
-        let runs_max = job.spec.state.runs_max;
-        match work.state {
-            StateShape::Stacks(_) => {
-                written.extend(keep_stack(job, work, runs_max, context).await?)
-            }
-            _ => written.extend(keep_open(job, work, runs_max, context).await?),
-        }
-    }
-    count_runs(stages.values().flat_map(|work| &work.change.runs_added));
-    Ok(written)
-}
-
-/// Writes what stays of a stage of merged panes: the panes as one run, and each merge as its own.
-async fn keep_stack(
-    job: &CompiledJob,
-    work: &mut StageWork,
-    runs_max: usize,
-    context: &IngestContext,
-) -> Result<Vec<WrittenRun>> {
-    let Some(stage) = job.plan.stages.get(&work.id) else {
-        return Err(Error::bug(format!("there is no stage {}", work.id)));
-    };
-    let (panes, merges) = work.settle_stack(runs_max);
-    let mut written = Vec::new();
-    if !panes.is_empty() {
-        let input = StateInput {
-            storage: context.state.clone(),
-            parts: panes.iter().map(Piece::slice).collect(),
-            state: work.state,
-            view: StateView::ALL,
-        };
-        written.extend(write_merged(job, stage, input, work, context).await?);
-    }
-    let target = run_target(stage, context)?;
-    for (at, piece) in merges.into_iter().enumerate() {
-        let StatePart::Memory(batches) = &piece.part else { continue };
-        let all = StateView::Keys { first_us: piece.first_us, last_us: piece.last_us };
-        let rows = batches.iter().map(|batch| all.apply(&work.state, batch.clone()));
-        let rows = rows.collect::<datafusion::common::Result<Vec<_>>>();
-        let rows: Vec<RecordBatch> = rows.map_err(from_datafusion)?;
-        let role = role_name(piece.role);
-        let label = format!("{}-{at}", role.as_deref().unwrap_or("panes"));
-        let path = RunTarget { label, ..target.clone() }.merged_path();
-        let schema = Arc::clone(&target.schema);
-        let run = write_run(&target.storage, path.clone(), schema, rows.clone()).await?;
-        if let Some(run) = run {
-            work.change.runs_added.push(Run { role, ..run });
-            written.push(WrittenRun { path, batches: Arc::new(rows) });
-        }
-    }
-    Ok(written)
-}
-
 /// The pieces of sessions that close, with the bounds of their sessions, put together here, and
 /// what holds their memory reserved.
 pub(super) async fn joined_sessions(
     stage: &Stage,
     pieces: (StateInput, StateInput),
-    session: &SessionState,
+    session: &EpochSession,
 ) -> Result<(Vec<RecordBatch>, MemoryReservation)> {
     let partitions = session.config().target_partitions();
     let plan = stage.sessions_plan(pieces, partitions).map_err(from_datafusion)?;
-    let task = session.task_ctx();
+    let task = session.task();
     let held = MemoryConsumer::new("closing sessions").register(task.memory_pool());
     let mut rows = execute_stream(plan, task).map_err(from_datafusion)?;
     let (mut batches, mut memory) = (Vec::new(), RecordBatchMemoryCounter::new());
@@ -498,51 +498,4 @@ pub(super) async fn joined_sessions(
         batches.push(batch);
     }
     Ok((batches, held))
-}
-
-/// Writes what stays open of a stage, merged to one row a key.
-async fn keep_open(
-    job: &CompiledJob,
-    work: &mut StageWork,
-    runs_max: usize,
-    context: &IngestContext,
-) -> Result<Option<WrittenRun>> {
-    let Some(stage) = job.plan.stages.get(&work.id) else {
-        return Err(Error::bug(format!("there is no stage {}", work.id)));
-    };
-    let pieces: Vec<Piece> = work.settle(runs_max);
-    if pieces.is_empty() {
-        return Ok(None);
-    }
-    work.pieces = pieces;
-    let input = work.input(&context.state, work.open_view());
-    work.pieces.clear();
-    write_merged(job, stage, input, work, context).await
-}
-
-/// Writes what `input` sees as one run, a row a key.
-async fn write_merged(
-    job: &CompiledJob,
-    stage: &Stage,
-    input: StateInput,
-    work: &mut StageWork,
-    context: &IngestContext,
-) -> Result<Option<WrittenRun>> {
-    let session = context.session(job);
-    let partitions = session.config().target_partitions();
-    let plan = stage.merge_plan(input, partitions).map_err(from_datafusion)?;
-    let target = run_target(stage, context)?;
-    if let Some(crew) = &context.crew {
-        work.change.runs_added.extend(crew.merge_runs(&session, plan, target).await?);
-        return Ok(None);
-    }
-    let rows = execute_stream(plan, session.task_ctx()).map_err(from_datafusion)?;
-    let batches: Vec<RecordBatch> = rows.try_collect().await.map_err(from_datafusion)?;
-    if start_range(&batches).is_none() {
-        return Ok(None);
-    }
-    let path = target.merged_path();
-    let run = write_run(&target.storage, path.clone(), target.schema, batches.clone()).await?;
-    work.change.runs_added.extend(run);
-    Ok(Some(WrittenRun { path, batches: Arc::new(batches) }))
 }

@@ -13,9 +13,10 @@ use tidegauge_commitlog::{
 use tokio::sync::watch;
 
 use super::clocks::{Clocks, StreamClock};
-use super::close::{WrittenRun, close, keep_all_open};
+use super::close::close;
 use super::compile::{CompiledJob, SourceRuntime};
-use super::ingest::{IngestContext, ingest};
+use super::ingest::{IngestContext, ingest, session_of};
+use super::keep::{WrittenRun, keep_all_open};
 use super::pass::SourceReceipt;
 use super::progress::Progress;
 use super::remote::Remote;
@@ -172,7 +173,7 @@ impl Engine {
 
     async fn attempt(&mut self, work: &Work, attempt: &Attempt) -> Result<Step> {
         let mut timings = Timings::start();
-        let context = self.context(attempt).await?;
+        let context = Arc::new(self.context(attempt).await?);
         let metrics = self.job.metrics.clone();
         let mut receipts =
             metrics.timed(observe::Step::Ingest, self.ingest_all(work, &context)).await?;
@@ -218,14 +219,17 @@ impl Engine {
             Some(remote) => Some(remote.gather(attempt).await?),
             None => None,
         };
+        let session = session_of(&self.job, attempt, crew.is_some());
         Ok(IngestContext {
             attempt: attempt.clone(),
             state: self.log.storage().clone(),
             sinks: self.sinks.clone(),
             watermarks,
             numbers: Arc::new(AtomicU32::new(0)),
+            merges: Arc::default(),
             progress: Arc::clone(&self.progress),
             crew,
+            session,
         })
     }
 

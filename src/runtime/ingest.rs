@@ -10,6 +10,7 @@ use tidegauge_commitlog::{Attempt, Storage};
 use tidegauge_spec::Format;
 
 use super::compile::{CompiledJob, SourceRuntime};
+use super::epoch_session::EpochSession;
 use super::pass::{FilesOf, OutputTarget, PassCut, PassPlan, PassSource, SourceReceipt};
 use super::progress::Progress;
 use super::remote::Crew;
@@ -31,26 +32,26 @@ pub(super) struct IngestContext {
     /// Each stage's watermark at the start of the epoch.
     pub(super) watermarks: BTreeMap<String, Option<i64>>,
     pub(super) numbers: Arc<AtomicU32>,
+    /// Counts merges that become runs, for their names.
+    pub(super) merges: Arc<AtomicU32>,
     pub(super) progress: Arc<Progress>,
     /// The workers that this attempt runs on; none where it runs in this process.
     pub(super) crew: Option<Arc<dyn Crew>>,
+    pub(super) session: EpochSession,
 }
 
 /// A plan of one partition has nothing that brings the rows of a key together, for one task has
 /// them all; on workers a plan has several tasks.
 const PARTITIONS_MIN_ON_WORKERS: usize = 2;
 
-impl IngestContext {
-    /// The session that the attempt's plans are made in.
-    pub(super) fn session(&self, job: &CompiledJob) -> SessionState {
-        let mut session = job.session_at(self.attempt.started_ms);
-        if self.crew.is_some() {
-            let execution = &mut session.config_mut().options_mut().execution;
-            execution.target_partitions =
-                execution.target_partitions.max(PARTITIONS_MIN_ON_WORKERS);
-        }
-        session
+/// The session that the plans of an attempt are made in, on workers or here.
+pub(super) fn session_of(job: &CompiledJob, attempt: &Attempt, on_workers: bool) -> EpochSession {
+    let mut session = job.session_at(attempt.started_ms);
+    if on_workers {
+        let execution = &mut session.config_mut().options_mut().execution;
+        execution.target_partitions = execution.target_partitions.max(PARTITIONS_MIN_ON_WORKERS);
     }
+    EpochSession::new(session)
 }
 
 /// Reads `files` of `source` once, for all cuts.
@@ -60,10 +61,10 @@ pub(super) async fn ingest(
     files: Vec<InputFile>,
     context: &IngestContext,
 ) -> Result<SourceReceipt> {
-    let session = context.session(job);
+    let session = &context.session;
     let partitions = session.config().target_partitions();
     let input = Input::Source(source.table.name.clone());
-    let cuts = pass_cuts(job, &session, &input, context).await?;
+    let cuts = pass_cuts(job, session, &input, context).await?;
     let pass = PassPlan {
         source: pass_source(source, context),
         schema: Arc::clone(&source.table.schema),
@@ -80,7 +81,7 @@ pub(super) async fn ingest(
     };
     let receipt = match &context.crew {
         Some(crew) => {
-            let receipt = crew.ingest(&session, pass, files).await?;
+            let receipt = crew.ingest(session, pass, files).await?;
             for _ in 0..files_read {
                 context.progress.add_file();
             }
@@ -89,7 +90,7 @@ pub(super) async fn ingest(
         }
         None => {
             let (store, progress) = (Arc::clone(&source.store), Arc::clone(&context.progress));
-            pass.run(store, files, progress, session.task_ctx()).await?
+            pass.run(store, files, progress, session.task()).await?
         }
     };
     count([("files", files_read), ("bytes", bytes_read), ("rows", receipt.rows.rows_in)]);
@@ -150,6 +151,7 @@ fn pass_cut(
             let watermark_us = closed_us.map(|us| us.saturating_sub(stage.lateness_us));
             Ok(PassCut {
                 window: Some((stage.windows, watermark_us)),
+                copies: stage.copies(),
                 late: job.late_target(stage, context)?,
                 output: OutputTarget::State(target),
                 merge,
@@ -161,7 +163,7 @@ fn pass_cut(
                 return Err(Error::bug(format!("there is no query {at}")));
             };
             let output = OutputTarget::Sink(job.sink_target(query, context)?);
-            Ok(PassCut { window: None, late: None, output, merge: None, plan })
+            Ok(PassCut { window: None, copies: 1, late: None, output, merge: None, plan })
         }
     }
 }

@@ -39,6 +39,8 @@ use crate::sql::Windows;
 
 const BATCH_ROWS: usize = 8_192;
 const BLOCK_BYTES: usize = 1024 * 1024;
+/// About how many rows a plan makes at once of those that it is handed.
+const COPIED_ROWS_MAX: usize = 262_144;
 
 /// A pass, but for its files.
 #[derive(Debug, Clone)]
@@ -79,6 +81,8 @@ pub(crate) struct PassCut {
     pub(crate) plan: IngestCut,
     /// For a windowed stage: its windows, and the watermark that refuses rows.
     pub(crate) window: Option<(Windows, Option<i64>)>,
+    /// How many rows the plan makes of one, at most, before it aggregates them.
+    pub(crate) copies: usize,
     /// Where the rows go that the watermark refuses; they are only counted if absent.
     pub(crate) late: Option<LateTarget>,
     pub(crate) output: OutputTarget,
@@ -182,6 +186,8 @@ struct Pass {
 struct Cut {
     plan: IngestCut,
     rule: CutRule,
+    /// The most rows that its plan is handed at once.
+    rows_at_once: usize,
     late: Option<LateTarget>,
     output: OutputTarget,
 }
@@ -210,7 +216,9 @@ impl Pass {
             .into_iter()
             .map(|cut| {
                 let rule = rule(&cut, &decoded_schema, &position)?;
-                Ok(Cut { plan: cut.plan, rule, late: cut.late, output: cut.output })
+                let rows_at_once = COPIED_ROWS_MAX.checked_div(cut.copies).unwrap_or(1).max(1);
+                let PassCut { plan, late, output, .. } = cut;
+                Ok(Cut { plan, rule, rows_at_once, late, output })
             })
             .collect::<Result<Vec<_>>>()?;
         let guard = Guard {
@@ -296,7 +304,10 @@ impl Pass {
                 late.write(&cut.rule, &guarded, &taken, self.guard.time_column).await?;
             }
             if let Some(chunk) = taken.chunk {
-                running.run.feed(chunk).await?;
+                for from in (0..chunk.num_rows()).step_by(cut.rows_at_once) {
+                    let rows = cut.rows_at_once.min(chunk.num_rows() - from);
+                    running.run.feed(chunk.slice(from, rows)).await?;
+                }
             }
         }
         let time_max_us = guarded.time_us.map(|(_, last)| last);

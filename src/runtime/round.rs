@@ -3,12 +3,11 @@
 
 use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 
+use super::merger::UNPACKED;
 use super::stage_work::{Piece, PieceOrigin, StageWork};
 use crate::sql::WindowShape;
 use crate::state::{StatePart, StateShape};
 
-/// About how much more memory than storage the rows of a run take.
-const UNPACKED: u64 = 8;
 /// The most rounds of a stage in an epoch: times may lie decades apart.
 const ROUNDS_MAX: i64 = 256;
 
@@ -26,6 +25,10 @@ impl Rounds {
     /// For the windows of `work` that close, so that those of a round read about `bytes_max`; none
     /// where all of them do, or where something else decides.
     pub(super) fn new(work: &StageWork, bytes_max: u64) -> Option<Self> {
+        if work.stack.is_some() {
+            // It pulls as many as fit.
+            return None;
+        }
         let (shape, copies) = match work.state {
             StateShape::Windows(shape) => (shape, 1),
             StateShape::Panes(shape) => (shape, shape.size_us() / shape.slide_us()),

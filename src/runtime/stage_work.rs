@@ -9,16 +9,21 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use futures::TryStreamExt;
 use tidegauge_commitlog::{Run, StageChange, StageState, Storage};
 
+use super::merger::Merger;
 use super::pass::StageReceipt;
-use super::stack_work::{Merger, StackWork, role_name, role_of};
+use super::stack_work::{StackWork, role_name, role_of};
 use crate::error::{Result, from_datafusion};
 use crate::operator::StateInput;
 use crate::plan::{Input, Stage};
-use crate::state::stacks::{self, Role, Watermarks};
+use crate::sql::WindowShape;
+use crate::state::stacks::{self, Role, Watermarks, suits_stacks};
 use crate::state::{
-    PartSlice, RunSize, SESSION_FIRST, StatePart, StateShape, StateView, Tiers, read_run,
+    KeyRange, RunSize, SESSION_FIRST, StatePart, StateShape, StateView, Tiers, read_run,
     session_time_min, start_range, starts_of,
 };
+
+/// From so many closing windows on, those over many panes are put together from merges of panes.
+const MERGED_WINDOWS_MIN: i64 = 9;
 
 /// A stage between its ingest and its commit.
 #[derive(Debug)]
@@ -171,7 +176,7 @@ impl StageWork {
     /// What a plan with `view` reads.
     pub(super) fn input(&self, storage: &Storage, view: StateView) -> StateInput {
         let (storage, state) = (storage.clone(), self.state);
-        if let StateShape::Stacks(_) = self.state {
+        if matches!(self.state, StateShape::Stacks(_)) || self.stack.is_some() {
             let parts = match (&self.stack, view) {
                 (Some(stack), StateView::Closing { through_us, .. }) => {
                     stack.parts_through(through_us)
@@ -228,21 +233,65 @@ impl StageWork {
 
     /// Begins to put windows together from merges of panes, where that is how they are kept and
     /// there is anything to do.
-    pub(super) async fn start_stack(&mut self, merger: &mut Merger) -> Result<bool> {
-        let StateShape::Stacks(shape) = self.state else { return Ok(false) };
+    pub(super) async fn start_stack(
+        &mut self,
+        bytes_max: u64,
+        merger: &mut Merger,
+    ) -> Result<bool> {
+        let shape = match self.state {
+            StateShape::Stacks(shape) => shape,
+            StateShape::Panes(shape) => {
+                return self.start_over_panes(shape, bytes_max, merger).await;
+            }
+            StateShape::Windows(_) | StateShape::Sessions(_) => return Ok(false),
+        };
         let is_old = |piece: &Piece| matches!(piece.origin, PieceOrigin::OldRun(_));
         if self.through_us == self.after_us && self.pieces.iter().all(is_old) {
             return Ok(false);
         }
         let watermarks = Watermarks { after_us: self.after_us, through_us: self.through_us };
         let pieces = std::mem::take(&mut self.pieces);
-        self.stack = Some(StackWork::start(shape, watermarks, pieces, merger).await?);
+        self.stack = Some(StackWork::start(shape, watermarks, pieces, bytes_max, merger).await?);
         Ok(true)
+    }
+
+    /// As [`StageWork::start_stack`] where the panes stay as they are, and so many windows close that
+    /// merges pay.
+    async fn start_over_panes(
+        &mut self,
+        shape: WindowShape,
+        bytes_max: u64,
+        merger: &mut Merger,
+    ) -> Result<bool> {
+        let closing = self.closing_panes().filter(|_| suits_stacks(&shape));
+        let Some((after_us, first_us, through_us)) = closing else { return Ok(false) };
+        let from_us = after_us.max(self.state.first_end(first_us));
+        let windows = through_us.saturating_sub(from_us) / shape.slide_us();
+        if windows < MERGED_WINDOWS_MIN {
+            return Ok(false);
+        }
+        let span_us = (after_us, through_us);
+        let pieces = &self.pieces;
+        self.stack = Some(StackWork::over_panes(shape, span_us, pieces, bytes_max, merger).await?);
+        Ok(true)
+    }
+
+    /// The watermarks between which windows of panes close, and the first pane of any of them.
+    fn closing_panes(&self) -> Option<(i64, i64, i64)> {
+        let view = self.closing()?;
+        let StateView::Closing { after_us, through_us } = view else { return None };
+        let pieces: Vec<&Piece> = self.seen(&self.pieces, view).collect();
+        let first_us = pieces.iter().map(|piece| piece.first_us).min()?;
+        let last_us = pieces.iter().map(|piece| piece.last_us).max()?;
+        Some((after_us, first_us, through_us.min(self.state.last_end(last_us))))
     }
 
     /// What remains once all windows were put together.
     pub(super) async fn finish_stack(&mut self, merger: &mut Merger) -> Result<()> {
         let Some(stack) = self.stack.take() else { return Ok(()) };
+        if !matches!(self.state, StateShape::Stacks(_)) {
+            return Ok(());
+        }
         let (pieces, gone) = stack.finish(merger).await?;
         self.pieces = pieces;
         for piece in gone {
@@ -457,8 +506,8 @@ impl Piece {
 
     /// Its rows and no others.
     pub(super) fn slice(&self) -> StatePart {
-        let (of, first_us, last_us) = (self.part.clone(), self.first_us, self.last_us);
-        StatePart::Slice(Box::new(PartSlice { of, first_us, last_us, key_us: None }))
+        let (first_us, last_us) = (self.first_us, self.last_us);
+        self.part.clone().sliced([KeyRange { first_us, last_us, key_us: None }])
     }
 
     fn size(&self) -> RunSize {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::execution::context::SessionState;
 use datafusion::physical_plan::ExecutionPlan;
 use tidegauge_commitlog::{
     CommitRecord, Epoch, JobState, Manifest, SourceState, StageState, Storage,
@@ -13,13 +12,15 @@ use tidegauge_commitlog::{
 
 use super::close::joined_sessions;
 use super::compile::CompiledJob;
-use super::stack_work::{Merger, StackWork};
+use super::epoch_session::EpochSession;
+use super::merger::Merger;
+use super::stack_work::StackWork;
 use super::stage_work::StageWork;
 use crate::error::{Error, Result, from_datafusion};
 use crate::operator::StateInput;
 use crate::plan::{Query, Stage};
 use crate::sql::WindowShape;
-use crate::state::stacks::Watermarks;
+use crate::state::stacks::{Watermarks, suits_stacks};
 use crate::state::{RunCache, StatePart, StateShape, StateView};
 
 /// A job after one epoch, all of whose files are published.
@@ -94,7 +95,7 @@ impl CompiledJob {
     /// When the plan cannot be made, which is a defect.
     pub async fn live_plan(&self, query: &Query, view: &JobView) -> Result<Arc<dyn ExecutionPlan>> {
         let storage = self.state_storage()?;
-        let session = self.session_at(view.clock_ms);
+        let session = EpochSession::new(self.session_at(view.clock_ms));
         let mut inputs = HashMap::new();
         for id in &query.stages {
             let Some(stage) = self.plan.stages.get(id) else {
@@ -106,6 +107,10 @@ impl CompiledJob {
                 StateShape::Stacks(shape) => {
                     let merger = Merger::here(stage, session.clone(), storage.clone());
                     live_stack(shape, &work, &storage, merger).await?
+                }
+                StateShape::Panes(shape) if suits_stacks(&shape) => {
+                    let merger = Merger::here(stage, session.clone(), storage.clone());
+                    live_panes(shape, &work, &storage, merger).await?
                 }
                 StateShape::Sessions(_) => live_sessions(stage, &work, &storage, &session).await?,
                 _ => work.input(&storage, open_in(&work)),
@@ -125,8 +130,28 @@ async fn live_stack(
 ) -> Result<StateInput> {
     let through_us = work.last_open_end_us().or(work.after_us);
     let watermarks = Watermarks { after_us: work.after_us, through_us };
-    let stack = StackWork::start(shape, watermarks, work.pieces.clone(), &mut merger).await?;
+    // All of them are read by one plan.
+    let stack =
+        StackWork::start(shape, watermarks, work.pieces.clone(), u64::MAX, &mut merger).await?;
     let parts = stack.all_parts(&mut merger).await?;
+    Ok(StateInput { storage: storage.clone(), parts, state: work.state, view: StateView::ALL })
+}
+
+/// What the open windows are, where there are many over each pane and the panes stay as they are.
+async fn live_panes(
+    shape: WindowShape,
+    work: &StageWork,
+    storage: &Storage,
+    mut merger: Merger,
+) -> Result<StateInput> {
+    let after_us = work.after_us.unwrap_or(i64::MIN);
+    let mut parts = Vec::new();
+    if let Some(through_us) = work.last_open_end_us() {
+        let span_us = (after_us, through_us);
+        let stack =
+            StackWork::over_panes(shape, span_us, &work.pieces, u64::MAX, &mut merger).await?;
+        parts = stack.all_parts(&mut merger).await?;
+    }
     Ok(StateInput { storage: storage.clone(), parts, state: work.state, view: StateView::ALL })
 }
 
@@ -135,7 +160,7 @@ async fn live_sessions(
     stage: &Stage,
     work: &StageWork,
     storage: &Storage,
-    session: &SessionState,
+    session: &EpochSession,
 ) -> Result<StateInput> {
     let mut parts = Vec::new();
     if let Some(pieces) = work.pieces_to_join(storage, i64::MAX) {

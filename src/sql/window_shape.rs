@@ -20,7 +20,9 @@
 use serde::{Deserialize, Serialize};
 
 /// A window over more panes than this is kept per window instead of per pane.
-const PANES_PER_WINDOW_MAX: i64 = 10_000;
+const PANES_PER_WINDOW_MAX: i64 = 100_000;
+/// More windows than this may not hold one time: each of them gives rows of its own.
+const WINDOWS_PER_TIME_MAX: i64 = 100_000;
 
 /// The size, slide and offset of a family of windows: `[k * slide + offset, + size)` for every
 /// integer `k`. TUMBLE is the family whose slide is its size. Of CUMULATE the slide is the step, and
@@ -44,6 +46,7 @@ impl WindowShape {
                 return Err(format!("the window's {what} must be at least one millisecond"));
             }
         }
+        check_windows_per_time(size_us, slide_us, "slide")?;
         if offset_us.abs() >= slide_us {
             let what = if size_us == slide_us { "size" } else { "slide" };
             return Err(format!("the window's offset must be smaller than its {what}"));
@@ -61,6 +64,7 @@ impl WindowShape {
                 return Err(format!("the window's {what} must be at least one millisecond"));
             }
         }
+        check_windows_per_time(size_us, step_us, "step")?;
         if size_us % step_us != 0 {
             return Err("the window's size must be a multiple of its step".to_owned());
         }
@@ -124,6 +128,12 @@ impl WindowShape {
         !self.is_tumble() && self.size_us / self.pane_us() <= PANES_PER_WINDOW_MAX
     }
 
+    /// The most windows that hold one time.
+    pub fn windows_per_time(&self) -> usize {
+        let windows = self.size_us / self.slide_us + i64::from(self.size_us % self.slide_us != 0);
+        usize::try_from(windows).unwrap_or(usize::MAX).max(1)
+    }
+
     /// The start of the pane that holds `time_us`.
     pub fn pane_start(&self, time_us: i64) -> i64 {
         self.floor_to(time_us, self.pane_us())
@@ -184,6 +194,18 @@ impl WindowShape {
     }
 }
 
+fn check_windows_per_time(size_us: i64, slide_us: i64, what: &str) -> Result<(), String> {
+    let windows = size_us / slide_us;
+    if windows <= WINDOWS_PER_TIME_MAX {
+        return Ok(());
+    }
+    let least_ms = (size_us / WINDOWS_PER_TIME_MAX).div_euclid(1_000) + 1;
+    Err(format!(
+        "every row would be in {windows} windows, and at most {WINDOWS_PER_TIME_MAX} are taken; make \
+         the {what} at least {least_ms} milliseconds, or the size smaller"
+    ))
+}
+
 fn gcd(a: i64, b: i64) -> i64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
@@ -207,6 +229,20 @@ mod tests {
         assert_eq!(starts, [4, 2, 0]);
         assert_eq!(hop.pane_us(), 1_000_000);
         assert_eq!(hop.pane_start(4_500_000), 4_000_000);
+    }
+
+    #[test]
+    fn a_time_is_in_a_bounded_number_of_windows() {
+        let day_us = 86_400_000_000;
+        for refused in [
+            WindowShape::new(day_us, 1_000, 0).unwrap_err(),
+            WindowShape::cumulate(day_us, 1_000, 0).unwrap_err(),
+        ] {
+            assert!(refused.contains("86400000 windows"), "{refused}");
+            assert!(refused.contains("at least 865 milliseconds"), "{refused}");
+        }
+        assert_eq!(WindowShape::new(day_us, 865_000, 0).unwrap().windows_per_time(), 99_885);
+        assert!(WindowShape::new(day_us, 1_000_000, 0).unwrap().suits_panes());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
+use serde::{Deserialize, Serialize};
 use tidegauge_commitlog::Run;
 
 /// A piece of a stage's state.
@@ -16,14 +17,22 @@ pub enum StatePart {
     Slice(Box<PartSlice>),
 }
 
-/// The rows of a part whose first column lies in a range, both ends included.
+/// The rows of a part whose first column lies in one of several ranges: a row in two of them comes
+/// twice.
 #[derive(Debug, Clone)]
 pub struct PartSlice {
     /// The whole.
     pub of: StatePart,
-    /// The least value of the first column.
+    /// The ranges, in any order. All are read in one pass over the whole.
+    pub ranges: Arc<[KeyRange]>,
+}
+
+/// A range of values of the first column, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRange {
+    /// The least.
     pub first_us: i64,
-    /// The greatest value of the first column.
+    /// The greatest.
     pub last_us: i64,
     /// What takes the place of the first column, where anything does.
     pub key_us: Option<i64>,
@@ -37,5 +46,11 @@ impl StatePart {
             Self::File(run) => Some(run),
             Self::Slice(slice) => slice.of.run(),
         }
+    }
+
+    /// Its rows in `ranges`.
+    #[must_use]
+    pub fn sliced(self, ranges: impl Into<Arc<[KeyRange]>>) -> Self {
+        Self::Slice(Box::new(PartSlice { of: self, ranges: ranges.into() }))
     }
 }

@@ -4,29 +4,28 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use datafusion::arrow::array::{AsArray, RecordBatch};
-use datafusion::arrow::compute::{concat_batches, min, sort_to_indices, take_record_batch};
+use datafusion::arrow::buffer::ScalarBuffer;
+use datafusion::arrow::compute::{interleave_record_batch, min};
 use datafusion::arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use datafusion::common::DataFusionError;
 use datafusion::error::Result as PlanResult;
+use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::ArrowReaderOptions;
 use datafusion::parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
-use datafusion::parquet::arrow::{ArrowWriter, ProjectionMask};
-use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::metadata::RowGroupMetaData;
-use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use datafusion::parquet::file::statistics::Statistics;
-use datafusion::parquet::schema::types::ColumnPath;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use tidegauge_commitlog::{Run, Storage};
 
+use super::run_writer::{PackedRun, RunEncoder};
 use super::state_view::{StateShape, StateView, starts_of};
 use crate::error::{Error, Result, to_datafusion};
 use crate::source::{InputFile, ObjectReader};
 
-const ROW_GROUP_ROWS_MAX: usize = 65_536;
+/// Rows that are put in order at once.
+const ROWS_AT_ONCE: usize = 8_192;
 
 /// The first and last start among the rows of `batches`.
 pub fn start_range(batches: &[RecordBatch]) -> Option<(i64, i64)> {
@@ -60,32 +59,38 @@ pub async fn write_run(
     schema: SchemaRef,
     batches: Vec<RecordBatch>,
 ) -> Result<Option<Run>> {
-    let Some((pane_min_us, pane_max_us)) = start_range(&batches) else { return Ok(None) };
-    let time_min_us = session_time_min(&batches);
-    let encoding = tokio::task::spawn_blocking(move || encode(&schema, &batches));
-    let (bytes, rows) = encoding
+    let encoding = tokio::task::spawn_blocking(move || encode(schema, &batches));
+    let packed = encoding
         .await
         .map_err(|error| Error::bug("a run's encoding stopped").with_source(error))?
         .map_err(crate::error::from_datafusion)?;
-    let size = bytes.len() as u64;
-    storage.write(&path, bytes).await?;
-    Ok(Some(Run { path, rows, bytes: size, pane_min_us, pane_max_us, time_min_us, role: None }))
+    match packed {
+        Some(packed) => packed.store(storage, path).await.map(Some),
+        None => Ok(None),
+    }
 }
 
-fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> PlanResult<(Bytes, u64)> {
-    let rows = concat_batches(schema, batches)?;
-    let order = sort_to_indices(rows.column(0), None, None)?;
-    let rows = take_record_batch(&rows, &order)?;
-    let first_key = ColumnPath::from(schema.field(0).name().as_str());
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_column_statistics_enabled(first_key, EnabledStatistics::Chunk)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
-        .build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties))?;
-    writer.write(&rows)?;
-    Ok((writer.into_inner()?.into(), rows.num_rows() as u64))
+/// Packs the rows in the order of their first column, some at a time, so that they are never in
+/// memory twice.
+fn encode(schema: SchemaRef, batches: &[RecordBatch]) -> PlanResult<Option<PackedRun>> {
+    let mut encoder = RunEncoder::new(schema)?;
+    let starts = |batch: &RecordBatch| starts_of(batch).map(|starts| starts.values().clone());
+    let starts: Vec<_> = batches.iter().filter_map(starts).collect();
+    let is_sorted = starts.iter().flat_map(|starts| starts.iter()).is_sorted();
+    if is_sorted || starts.len() != batches.len() {
+        batches.iter().try_for_each(|batch| encoder.write(batch))?;
+        return encoder.finish();
+    }
+    let place = |(batch, starts): (usize, &ScalarBuffer<i64>)| {
+        (0..starts.len()).map(move |row| (batch, row)).collect::<Vec<_>>()
+    };
+    let mut places: Vec<(usize, usize)> = starts.iter().enumerate().flat_map(place).collect();
+    places.sort_by_key(|&(batch, row)| starts[batch][row]);
+    let batches: Vec<&RecordBatch> = batches.iter().collect();
+    for places in places.chunks(ROWS_AT_ONCE) {
+        encoder.write(&interleave_record_batch(&batches, places)?)?;
+    }
+    encoder.finish()
 }
 
 /// The rows of a run that `view` sees; `schema` is the state's, never one that was inferred, and
@@ -133,14 +138,14 @@ pub fn read_run(
             wanted.iter().filter_map(place).collect::<Vec<usize>>()
         });
         let rows = builder.with_row_groups(groups).with_projection(mask).build()?;
-        let seen = move |batch| match &places {
-            Some(places) => Ok(view.apply(&state, batch)?.project(places)?),
-            None => view.apply(&state, batch),
+        let seen = move |batch: RecordBatch| {
+            let places = places.clone();
+            futures::stream::iter(view.applied(state, batch).map(move |batch| match &places {
+                Some(places) => Ok(batch?.project(places)?),
+                None => batch,
+            }))
         };
-        Ok::<_, DataFusionError>(
-            rows.map_err(DataFusionError::from)
-                .and_then(move |batch| futures::future::ready(seen(batch))),
-        )
+        Ok::<_, DataFusionError>(rows.map_err(DataFusionError::from).map_ok(seen).try_flatten())
     };
     futures::stream::once(opened).try_flatten().boxed()
 }

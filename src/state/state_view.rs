@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::sql::{SessionShape, WindowShape};
 
+/// About how many rows panes are made into at once, each once for each of its windows.
+const EXPANDED_ROWS_MAX: usize = 65_536;
+
 /// What the first column of a stage's state is, and so which windows a row counts in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StateShape {
@@ -104,6 +107,27 @@ impl StateView {
         }
     }
 
+    /// What is seen of `batch`, as [`StateView::apply`] gives it, a bounded number of rows at a
+    /// time where a row is seen once for each of many windows.
+    pub fn applied(
+        self,
+        state: StateShape,
+        batch: RecordBatch,
+    ) -> impl Iterator<Item = Result<RecordBatch>> {
+        let copies = match (self, state) {
+            (Self::Closing { .. }, StateShape::Panes(shape)) => shape.windows_per_time(),
+            _ => 1,
+        };
+        let rows = batch.num_rows();
+        let at_once = match copies {
+            ..2 => rows.max(1),
+            copies => EXPANDED_ROWS_MAX.checked_div(copies).unwrap_or(1).max(1),
+        };
+        (0..rows)
+            .step_by(at_once)
+            .map(move |from| self.apply(&state, batch.slice(from, at_once.min(rows - from))))
+    }
+
     /// The rows of `batch` that are seen, its first column being the first key.
     ///
     /// # Errors
@@ -191,6 +215,17 @@ mod tests {
         let view = StateView::Closing { after_us: 5_000, through_us: 7_000 };
         let seen = view.apply(&state, batch(&[3_000])).unwrap();
         assert_eq!(starts_of(&seen).unwrap().values().to_vec(), [2_000, 1_000]);
+    }
+
+    #[test]
+    fn many_windows_are_seen_a_bounded_number_of_rows_at_a_time() {
+        let shape = WindowShape::new(10_000_000, 1_000, 0).unwrap();
+        let view = StateView::Closing { after_us: 0, through_us: 40_000_000 };
+        let starts: Vec<i64> = (0..20_000_000).step_by(1_000_000).collect();
+        let seen = view.applied(StateShape::Panes(shape), batch(&starts));
+        let rows: Vec<usize> = seen.map(|batch| batch.unwrap().num_rows()).collect();
+        assert_eq!(rows.iter().sum::<usize>(), 20 * 10_000);
+        assert!(rows.iter().all(|rows| *rows <= EXPANDED_ROWS_MAX), "{rows:?}");
     }
 
     #[test]

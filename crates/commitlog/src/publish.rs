@@ -32,21 +32,32 @@ pub(crate) async fn publish_files(
     parallel: usize,
 ) -> Result<()> {
     let by_sink = group(files, sinks)?;
-    for (sink, files) in &by_sink {
-        let moves: Vec<_> = files.iter().map(|file| promote(sink, file)).collect();
-        stream::iter(moves).buffer_unordered(parallel.max(1)).try_collect::<()>().await?;
-    }
-    for (sink, files) in &by_sink {
-        let published: Vec<String> = files.iter().map(|file| file.published.clone()).collect();
-        sink.sync(&published).await?;
-    }
-    for (sink, files) in &by_sink {
-        let prepared: Vec<String> = files.iter().map(|file| file.prepared.clone()).collect();
+    // Sinks side by side: each of many takes as long as its storage.
+    let moves = by_sink.iter().flat_map(|(sink, files)| files.iter().map(|file| (*sink, *file)));
+    let moves: Vec<_> = moves.map(|(sink, file)| promote(sink, file)).collect();
+    stream::iter(moves).buffer_unordered(parallel.max(1)).try_collect::<()>().await?;
+    let syncs = by_sink.iter().map(|(sink, files)| synced(sink, files));
+    let syncs: Vec<_> = syncs.collect();
+    stream::iter(syncs).buffer_unordered(parallel.max(1)).try_collect::<()>().await?;
+    let cleared = by_sink.iter().map(|(sink, files)| cleared(sink, files));
+    let cleared: Vec<_> = cleared.collect();
+    stream::iter(cleared).buffer_unordered(parallel.max(1)).collect::<()>().await;
+    Ok(())
+}
+
+fn synced<'a>(sink: &'a Storage, files: &'a [&'a SinkFile]) -> BoxFuture<'a, Result<()>> {
+    let published: Vec<String> = files.iter().map(|file| file.published.clone()).collect();
+    async move { sink.sync(&published).await }.boxed()
+}
+
+fn cleared<'a>(sink: &'a Storage, files: &'a [&'a SinkFile]) -> BoxFuture<'a, ()> {
+    let prepared: Vec<String> = files.iter().map(|file| file.prepared.clone()).collect();
+    let clearing = async move {
         if let Err(error) = sink.delete(&prepared).await {
             tracing::warn!(%error, "prepared files are left to garbage collection");
         }
-    }
-    Ok(())
+    };
+    clearing.boxed()
 }
 
 fn promote<'a>(sink: &'a Storage, file: &'a SinkFile) -> BoxFuture<'a, Result<()>> {

@@ -160,7 +160,7 @@ impl LogReader {
             };
             entries.extend_from_slice(&segment);
         }
-        entries.extend_from_slice(manifest.pending());
+        entries.extend(manifest.pending().cloned());
         Ok(Ok(entries))
     }
 

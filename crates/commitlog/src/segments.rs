@@ -73,7 +73,7 @@ impl Spill<'_> {
 
     async fn spill_manifest(&self, change: &mut SegmentChange) -> Result<()> {
         let Spill { storage, state, record, n } = self;
-        let mut files = state.manifest.pending().to_vec();
+        let mut files = state.manifest.pending().cloned().collect::<Vec<_>>();
         files.extend(manifest::entries(record.epoch, &record.files));
         if files.is_empty() {
             return Ok(());
