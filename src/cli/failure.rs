@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use tidegauge_spec::BadJob;
 
+use super::terminal::lines;
 use crate::error::{Error, ErrorKind};
 
 /// A command that did not do what it was asked.
@@ -40,7 +41,7 @@ impl Failure {
 
     /// Says what is wrong on stderr and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        match writeln!(std::io::stderr().lock(), "{}", self.message) {
+        match writeln!(std::io::stderr().lock(), "{}", lines(&self.message)) {
             Ok(()) | Err(_) => ExitCode::from(self.code),
         }
     }

@@ -19,6 +19,7 @@ mod status;
 mod stop;
 mod stop_signal;
 mod submit;
+mod terminal;
 mod test;
 mod token;
 mod worker;

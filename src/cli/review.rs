@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tidegauge_commitlog::Storage;
 
 use super::failure::Failure;
-use super::show::cells;
+use super::show::{cells, header};
 use crate::sink::read_all;
 use crate::source::parse_timestamp;
 
@@ -68,7 +68,7 @@ pub(super) async fn review(arguments: ReviewArguments) -> Result<(), Failure> {
     let shown = findings.slice(0, findings.num_rows().min(arguments.top));
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY);
-    table.set_header(shown.schema().fields().iter().map(|field| field.name().clone()));
+    table.set_header(header(&shown.schema()));
     table.add_rows(cells(&shown)?);
     writeln!(out, "{table}")?;
     writeln!(out, "{} of {} findings", shown.num_rows(), findings.num_rows())?;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::remote::{Format, Remote, RemoteArguments};
 use super::show::plain;
+use super::terminal::one_line;
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
@@ -37,17 +38,17 @@ pub(super) async fn status(arguments: StatusArguments) -> Result<(), Failure> {
     }
     for (name, source) in entries(&job["sources"]) {
         let fates = FATES.map(|fate| format!("{fate} {}", plain(&source["rows"][fate])));
-        writeln!(out, "  source {name}: {}", fates.join(", "))?;
+        writeln!(out, "  source {}: {}", one_line(name), fates.join(", "))?;
     }
     for (name, stage) in entries(&job["stages"]) {
         let fates = FATES[1..4].iter();
         let fates: Vec<String> =
             fates.map(|fate| format!("{fate} {}", plain(&stage["rows"][fate]))).collect();
         let source = plain(&stage["source"]);
-        writeln!(out, "  stage {name} of {source}: {}", fates.join(", "))?;
+        writeln!(out, "  stage {} of {source}: {}", one_line(name), fates.join(", "))?;
     }
     for (sink, rows) in entries(&job["rows_out"]) {
-        writeln!(out, "  sink {sink}: {} rows", plain(rows))?;
+        writeln!(out, "  sink {}: {} rows", one_line(sink), plain(rows))?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use tidegauge_spec::JobText;
 
 use super::failure::Failure;
 use super::remote::{Format, Remote, RemoteArguments};
+use super::terminal::one_line;
 
 /// Arguments of `submit`.
 #[derive(Debug, Args)]
@@ -28,7 +29,7 @@ pub(super) async fn submit(arguments: SubmitArguments) -> Result<(), Failure> {
         writeln!(out, "{answer}")?;
         return Ok(());
     }
-    let name = answer["job"]["name"].as_str().unwrap_or("the job");
+    let name = one_line(answer["job"]["name"].as_str().unwrap_or("the job"));
     let kept = match answer["kept"].as_bool() {
         Some(true) => "it is started again with the service",
         _ => "it ends with the service, which was started without --submitted",

@@ -1,6 +1,6 @@
 //! Rows as `query` prints them, batch by batch.
 
-use std::io::{Stdout, Write};
+use std::io::Write;
 
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use datafusion::arrow::array::RecordBatch;
@@ -11,7 +11,8 @@ use datafusion::arrow::json::writer::{LineDelimited, Writer as JsonWriter, Write
 
 use super::QueryFormat;
 use crate::cli::failure::Failure;
-use crate::cli::show::cells;
+use crate::cli::show::{cells, header};
+use crate::cli::terminal::RowsOut;
 
 /// A table is laid out when all of its rows are known, so that it holds no more than these.
 const TABLE_ROWS_MAX: usize = 1_000;
@@ -19,8 +20,8 @@ const TABLE_ROWS_MAX: usize = 1_000;
 /// Where rows go.
 pub(super) enum Output {
     Table { table: Box<Table>, rows: usize, is_cut: bool },
-    Csv(Box<CsvWriter<Stdout>>),
-    Json(Box<JsonWriter<Stdout, LineDelimited>>),
+    Csv(Box<CsvWriter<RowsOut>>),
+    Json(Box<JsonWriter<RowsOut, LineDelimited>>),
 }
 
 impl Output {
@@ -30,17 +31,17 @@ impl Output {
             QueryFormat::Table => {
                 let mut table = Table::new();
                 table.load_preset(UTF8_HORIZONTAL_ONLY);
-                table.set_header(schema.fields().iter().map(|field| field.name().clone()));
+                table.set_header(header(&schema));
                 Ok(Self::Table { table: Box::new(table), rows: 0, is_cut: false })
             }
             QueryFormat::Csv => {
-                let mut writer = CsvBuilder::new().with_header(true).build(std::io::stdout());
+                let mut writer = CsvBuilder::new().with_header(true).build(RowsOut::stdout());
                 writer.write(&RecordBatch::new_empty(schema.into())).map_err(unprintable)?;
                 Ok(Self::Csv(Box::new(writer)))
             }
             QueryFormat::Json => {
                 let writer = WriterBuilder::new().with_explicit_nulls(true);
-                Ok(Self::Json(Box::new(writer.build(std::io::stdout()))))
+                Ok(Self::Json(Box::new(writer.build(RowsOut::stdout()))))
             }
         }
     }
