@@ -4,13 +4,15 @@
 
 use std::io::{self, Write};
 
-use flate2::write::MultiGzDecoder;
+use flate2::write::GzDecoder;
 use zstd::stream::raw::{Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
 use super::format::Compression;
 
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// What follows the first byte, 0x50 to 0x5f, of a frame that holds no data (RFC 8878, 3.1.2).
+const ZSTD_SKIPPABLE: &[u8] = &[0x2a, 0x4d, 0x18];
 /// The bytes that [`detect`] wants to see.
 pub(super) const MAGIC_BYTES: usize = 4;
 /// Output is produced in pieces of about this size, so a limit is overrun by no more.
@@ -30,9 +32,11 @@ pub(super) fn by_name(name: &str) -> Option<Compression> {
 
 /// What `Auto` stands for, by the first bytes of the file.
 pub(super) fn detect(start: &[u8]) -> Compression {
+    let is_skippable =
+        matches!(start, [0x50..=0x5f, rest @ ..] if rest.starts_with(ZSTD_SKIPPABLE));
     if start.starts_with(GZIP_MAGIC) {
         Compression::Gzip
-    } else if start.starts_with(ZSTD_MAGIC) {
+    } else if start.starts_with(ZSTD_MAGIC) || is_skippable {
         Compression::Zstd
     } else {
         Compression::None
@@ -44,9 +48,17 @@ pub(super) enum Inflate {
     /// The bytes are the file.
     None,
     /// Gzip, of one member or many.
-    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
+    Gzip(Box<Gzip>),
     /// Zstandard, of one frame or many.
     Zstd(Box<Zstd>),
+}
+
+/// Gzip's decoder of one member, and where it stands. Between members and after the last one there
+/// may be zeros, as tapes and block devices leave them; `gzip` takes no notice of them either.
+pub(super) struct Gzip {
+    member: GzDecoder<Vec<u8>>,
+    /// A member has ended, and no other begun.
+    between: bool,
 }
 
 /// Zstandard's decoder, and where it stands.
@@ -63,7 +75,9 @@ impl Inflate {
     pub(super) fn new(compression: Compression) -> io::Result<Self> {
         Ok(match compression {
             Compression::Auto | Compression::None => Self::None,
-            Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
+            Compression::Gzip => {
+                Self::Gzip(Box::new(Gzip { member: GzDecoder::new(Vec::new()), between: false }))
+            }
             Compression::Zstd => Self::Zstd(Box::new(Zstd {
                 decoder: ZstdDecoder::new()?,
                 at_frame_end: true,
@@ -88,9 +102,9 @@ impl Inflate {
             }
             Self::Gzip(gzip) => {
                 // The decoder writes into a buffer of its own; lend it ours.
-                std::mem::swap(gzip.get_mut(), out);
-                let taken = push_gzip(gzip, input, out_bytes_max);
-                std::mem::swap(gzip.get_mut(), out);
+                std::mem::swap(gzip.member.get_mut(), out);
+                let taken = gzip.push(input, out_bytes_max);
+                std::mem::swap(gzip.member.get_mut(), out);
                 taken
             }
             Self::Zstd(zstd) => zstd.push(input, out, out_bytes_max),
@@ -102,10 +116,11 @@ impl Inflate {
     pub(super) fn finish(&mut self, out: &mut Vec<u8>, out_bytes_max: usize) -> io::Result<bool> {
         match self {
             Self::None => Ok(true),
+            Self::Gzip(gzip) if gzip.between => Ok(true),
             Self::Gzip(gzip) => {
-                std::mem::swap(gzip.get_mut(), out);
-                let finished = gzip.try_finish();
-                std::mem::swap(gzip.get_mut(), out);
+                std::mem::swap(gzip.member.get_mut(), out);
+                let finished = gzip.member.try_finish();
+                std::mem::swap(gzip.member.get_mut(), out);
                 // The decoder does not tell a file that is cut off from one that is damaged.
                 finished.map(|()| true).map_err(|_| {
                     let message = "it is cut off, or its checksum does not match";
@@ -124,25 +139,31 @@ impl Inflate {
     }
 }
 
-fn push_gzip(
-    gzip: &mut MultiGzDecoder<Vec<u8>>,
-    input: &[u8],
-    out_bytes_max: usize,
-) -> io::Result<usize> {
-    let mut taken = 0;
-    while taken < input.len() && gzip.get_ref().len() < out_bytes_max {
-        let end = input.len().min(taken + STEP_BYTES);
-        match gzip.write(&input[taken..end])? {
-            0 => {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "no progress in the gzip stream",
-                ));
+impl Gzip {
+    fn push(&mut self, input: &[u8], out_bytes_max: usize) -> io::Result<usize> {
+        let mut taken = 0;
+        while taken < input.len() && self.member.get_ref().len() < out_bytes_max {
+            if self.between {
+                taken += input[taken..].iter().take_while(|byte| **byte == 0).count();
+                if taken == input.len() {
+                    break;
+                }
+                let out = std::mem::take(self.member.get_mut());
+                self.member = GzDecoder::new(out);
+                self.between = false;
             }
-            written => taken += written,
+            let end = input.len().min(taken + STEP_BYTES);
+            match self.member.write(&input[taken..end])? {
+                // The member takes nothing more: it is whole.
+                0 => {
+                    self.member.try_finish()?;
+                    self.between = true;
+                }
+                written => taken += written,
+            }
         }
+        Ok(taken)
     }
-    Ok(taken)
 }
 
 impl Zstd {
@@ -226,6 +247,21 @@ mod tests {
             assert!(unpack(Compression::Gzip, &packed, step, 10_000).unwrap() == text);
             let packed = [zst(head), zst(b""), zst(tail)].concat();
             assert!(unpack(Compression::Zstd, &packed, step, 10_000).unwrap() == text);
+        }
+    }
+
+    #[test]
+    fn zeros_after_a_member_and_frames_without_data_are_nothing() {
+        let skippable = |byte: u8| [&[byte, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
+        for step in [1, 5, usize::MAX] {
+            let zeros = [0; 700];
+            let packed = [&gzip(b"one")[..], &zeros, &gzip(b"two"), &zeros].concat();
+            assert_eq!(unpack(Compression::Gzip, &packed, step, 100).unwrap(), b"onetwo");
+            let packed = [&gzip(b"one")[..], &zeros, b"x"].concat();
+            assert!(unpack(Compression::Gzip, &packed, step, 100).is_err(), "no member");
+            let packed = [skippable(0x50), zst(b"one"), skippable(0x5f), zst(b"two")].concat();
+            assert_eq!(unpack(Compression::Zstd, &packed, step, 100).unwrap(), b"onetwo");
+            assert_eq!(detect(&packed), Compression::Zstd);
         }
     }
 
