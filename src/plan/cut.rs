@@ -22,6 +22,7 @@ use super::feed::{Feed, feed_of};
 use super::input::Input;
 use super::lineage::unaliased;
 use super::nature::{Closed, Nature};
+use super::nested_time::over_time_column;
 use super::nodes::StageNode;
 use super::refuse::{self, blamed, blamed_on, blamed_on_join};
 use super::rows_stage::cut_rows;
@@ -52,7 +53,7 @@ pub(super) struct Cut {
 pub(super) fn cut(
     state: &SessionState,
     plan: &LogicalPlan,
-    event_times: &BTreeMap<String, String>,
+    event_times: &BTreeMap<String, Vec<String>>,
 ) -> Result<Cut> {
     let mut cutter = Cutter {
         state,
@@ -78,7 +79,7 @@ pub(super) fn cut(
 
 struct Cutter<'a> {
     state: &'a SessionState,
-    event_times: &'a BTreeMap<String, String>,
+    event_times: &'a BTreeMap<String, Vec<String>>,
     /// Every stage that was cut, by identity.
     made: BTreeMap<String, Stage>,
     /// Those that the plans read, waiting for what they wait for.
@@ -162,8 +163,10 @@ impl Cutter<'_> {
         let (plan, closed) = self.in_step(plan, closed)?;
         refuse::leftover_windows(&plan, &Nature::Closed(closed.clone()))?;
         let (feed, scan) = feed_of(self.state, plan, &closed, time)?;
-        let stream =
-            Stream { input: Input::Feed(feed.id.clone()), event_time: feed.event_time.clone() };
+        let stream = Stream {
+            input: Input::Feed(feed.id.clone()),
+            event_time: vec![feed.event_time.clone()],
+        };
         self.feeds.insert(feed.id.clone(), feed);
         Ok((scan, stream))
     }
@@ -172,7 +175,7 @@ impl Cutter<'_> {
     fn stream(&self, input: &Input) -> Stream {
         let event_time = match input {
             Input::Source(name) => self.event_times.get(name).cloned(),
-            Input::Feed(id) => self.feeds.get(id).map(|feed| feed.event_time.clone()),
+            Input::Feed(id) => self.feeds.get(id).map(|feed| vec![feed.event_time.clone()]),
         };
         Stream { input: input.clone(), event_time: event_time.unwrap_or_default() }
     }
@@ -321,6 +324,8 @@ impl Cutter<'_> {
     /// An aggregate over rows of a stream becomes a stage.
     fn windowed(&mut self, aggregate: &Aggregate, input: &Input) -> Result<Walked> {
         let stream = self.stream(input);
+        let over_column = over_time_column(aggregate, &stream)?;
+        let aggregate = over_column.as_ref().unwrap_or(aggregate);
         let grouping = Grouping::of(aggregate)?;
         let window = choose_window(&aggregate.input, &grouping.exprs, &stream)?;
         if matches!(window.windows, Windows::Session(_))

@@ -221,7 +221,7 @@ impl Explainer<'_> {
         let sources = self.spec.sources.iter().filter(|source| used.contains(source.name.as_str()));
         let sources = sources.map(|source| SourceOutline {
             name: source.name.clone(),
-            event_time: source.event_time.column.clone(),
+            event_time: source.event_time.spoken(),
             delay_us: micros(source.event_time.delay),
             idle_after_us: micros(source.event_time.idle_after),
             cuts: self.cuts_of(&Input::Source(source.name.clone())),
@@ -295,7 +295,7 @@ impl Explainer<'_> {
         let source = self.spec.sources.iter().find(|source| source.name == clock.name())?;
         Some(ClockOutline::Source {
             source: source.name.clone(),
-            event_time: source.event_time.column.clone(),
+            event_time: source.event_time.spoken(),
             delay_us: micros(source.event_time.delay),
         })
     }

@@ -24,7 +24,7 @@ pub fn fingerprint(plan: &JobPlan, sources: &[SourceTable]) -> BTreeMap<String, 
             .iter()
             .map(|field| format!("{} {}", field.name(), field.data_type()))
             .collect();
-        let text = format!("{} {}", source.event_time, columns.join(", "));
+        let text = format!("{} {}", source.event_time.join("."), columns.join(", "));
         parts.insert(format!("source {}", source.name), hash(&text));
         // What it was decides which closed windows are still there to be revised.
         if source.allowed_lateness_us > 0 {

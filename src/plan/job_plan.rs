@@ -31,8 +31,8 @@ pub struct SourceTable {
     pub name: String,
     /// Its columns.
     pub schema: SchemaRef,
-    /// The column that holds the event time.
-    pub event_time: String,
+    /// The column that holds the event time, and the fields of structs below it.
+    pub event_time: Vec<String>,
     /// How long after its end a window may still change, microseconds.
     pub allowed_lateness_us: i64,
 }
@@ -136,7 +136,7 @@ impl JobPlan {
 struct Planner<'a> {
     state: &'a SessionState,
     sinks: &'a [SinkTable],
-    event_times: BTreeMap<String, String>,
+    event_times: BTreeMap<String, Vec<String>>,
     /// By source, where there is any.
     lateness_us: BTreeMap<String, i64>,
     views: BTreeMap<String, Box<SqlQuery>>,

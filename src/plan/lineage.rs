@@ -4,7 +4,7 @@
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-use crate::sql::WindowNode;
+use crate::sql::{WindowNode, field_path};
 
 /// What a column of a plan turns out to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,8 +13,8 @@ pub(super) enum Origin {
     Source {
         /// The source's name.
         source: String,
-        /// The column's name there.
-        column: String,
+        /// The column's name there, and the fields of structs below it.
+        path: Vec<String>,
     },
     /// One of the columns that a window adds.
     Window {
@@ -30,16 +30,13 @@ pub(super) fn origin(plan: &LogicalPlan, column: &Column) -> Origin {
     match plan {
         LogicalPlan::TableScan(scan) => Origin::Source {
             source: scan.table_name.table().to_owned(),
-            column: column.name.clone(),
+            path: vec![column.name.clone()],
         },
         LogicalPlan::Projection(projection) => {
             let Some(at) = projection.schema.maybe_index_of_column(column) else {
                 return Origin::Computed;
             };
-            match unaliased(&projection.expr[at]) {
-                Expr::Column(inner) => origin(&projection.input, inner),
-                _ => Origin::Computed,
-            }
+            origin_of(&projection.input, &projection.expr[at])
         }
         LogicalPlan::SubqueryAlias(alias) => match alias.schema.maybe_index_of_column(column) {
             Some(at) => {
@@ -63,6 +60,23 @@ pub(super) fn origin(plan: &LogicalPlan, column: &Column) -> Origin {
             None => Origin::Computed,
         },
         _ => Origin::Computed,
+    }
+}
+
+/// Follows an expression over `plan`'s output, a column or a field of a struct, down to where its
+/// values are made.
+pub(super) fn origin_of(plan: &LogicalPlan, expr: &Expr) -> Origin {
+    let expr = unaliased(expr);
+    if let Expr::Column(column) = expr {
+        return origin(plan, column);
+    }
+    let Some((column, below)) = field_path(expr) else { return Origin::Computed };
+    match origin(plan, column) {
+        Origin::Source { source, mut path } => {
+            path.extend(below);
+            Origin::Source { source, path }
+        }
+        Origin::Window { .. } | Origin::Computed => Origin::Computed,
     }
 }
 

@@ -11,6 +11,7 @@ mod input;
 mod job_plan;
 mod lineage;
 mod nature;
+mod nested_time;
 mod nodes;
 mod output;
 mod physical;

@@ -5,7 +5,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion::logical_expr::{BinaryExpr, Expr};
 
-use crate::sql::{interval_spoken, with_intervals_spoken};
+use crate::sql::{field_path, interval_spoken, with_intervals_spoken};
 
 /// `expr` in SQL, more or less: what has no short form is shown as DataFusion does.
 pub(super) fn spoken(expr: &Expr) -> String {
@@ -25,6 +25,9 @@ pub(super) fn spoken(expr: &Expr) -> String {
             format!("{} {op} {}", spoken(left), spoken(right))
         }
         Expr::ScalarFunction(ScalarFunction { func, args }) => {
+            if let Some((column, path)) = field_path(expr) {
+                return format!("{}.{}", column.name, path.join("."));
+            }
             format!("{}({})", func.name(), list(args))
         }
         Expr::AggregateFunction(call) => aggregate(call),
@@ -92,6 +95,7 @@ mod tests {
             (col("t.a") + lit(long), "a + INTERVAL '90 minutes'"),
             ((col("t.a") - lit(day)).is_null(), "t.a - INTERVAL '1 day' IS NULL"),
             (datafusion::functions::expr_fn::upper(col("t.a")), "upper(a)"),
+            (crate::sql::field_of(crate::sql::field_of(col("t.a"), "b"), "c"), "a.b.c"),
         ] {
             assert_eq!(spoken(&expr), text);
         }

@@ -106,7 +106,7 @@ impl Stage {
         Ok(Self {
             id: identity(&logic),
             input: stream.input.clone(),
-            event_time: stream.event_time.clone(),
+            event_time: stream.event_time.join("."),
             windows,
             panes,
             clocks: [stream.input.clone()].into(),

@@ -19,7 +19,7 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use super::refuse;
 
 /// The sources, with their event times.
-type Sources = BTreeMap<String, String>;
+type Sources = BTreeMap<String, Vec<String>>;
 
 /// `plan` with subqueries over `sources` and comma joins as joins.
 ///

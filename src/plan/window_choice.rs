@@ -102,7 +102,7 @@ pub(super) fn window_nodes(plan: &LogicalPlan) -> Result<Vec<WindowNode>> {
 /// Whether the window of FROM is over the event time of `stream`.
 pub(super) fn check_time(node: &WindowNode, stream: &Stream) -> Result<()> {
     match origin(&node.input, &node.time) {
-        Origin::Source { column, .. } if column == stream.event_time => Ok(()),
+        Origin::Source { path, .. } if path == stream.event_time => Ok(()),
         found => {
             let (time, event_time) = (&node.time.name, stream.time_spoken());
             let input = stream.input.spoken();
@@ -193,7 +193,7 @@ fn from_expressions(input: &LogicalPlan, exprs: &[Expr], stream: &Stream) -> Res
         functions.extend(is_window_function(Some(&key)).then_some(key.windows));
         let time = match key.time {
             Some(time) => match origin(input, &time) {
-                Origin::Source { column, .. } if column == stream.event_time => time,
+                Origin::Source { path, .. } if path == stream.event_time => time,
                 _ => continue,
             },
             None => carried_time(input, stream)?,
@@ -223,7 +223,7 @@ fn from_expressions(input: &LogicalPlan, exprs: &[Expr], stream: &Stream) -> Res
 
 /// The column of `input` that holds the stream's event time.
 fn carried_time(input: &LogicalPlan, stream: &Stream) -> Result<Column> {
-    let is_time = |column: &Column| matches!(origin(input, column), Origin::Source { column, .. } if column == stream.event_time);
+    let is_time = |column: &Column| matches!(origin(input, column), Origin::Source { path, .. } if path == stream.event_time);
     match input.schema().columns().into_iter().find(is_time) {
         Some(column) => Ok(column),
         None => plan_err!(
@@ -271,7 +271,7 @@ fn no_window<T>(input: &LogicalPlan, exprs: &[Expr], stream: &Stream) -> Result<
 fn is_of_event_time(input: &LogicalPlan, expr: &Expr, stream: &Stream) -> bool {
     let columns = expr.column_refs();
     let is_time = |column: &Column| match origin(input, column) {
-        Origin::Source { column, .. } => column == stream.event_time,
+        Origin::Source { path, .. } => path == stream.event_time,
         _ => false,
     };
     !columns.is_empty() && columns.iter().all(|column| is_time(column))

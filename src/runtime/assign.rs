@@ -8,21 +8,32 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray,
 };
-use datafusion::arrow::buffer::BooleanBuffer;
+use datafusion::arrow::buffer::{BooleanBuffer, NullBuffer};
 use datafusion::arrow::compute::{filter_record_batch, max, min, prep_null_mask_filter};
 use datafusion::arrow::datatypes::TimestampMicrosecondType;
-use datafusion::common::Result;
 use datafusion::common::cast::as_boolean_array;
+use datafusion::common::{Result, internal_err};
 use datafusion::physical_expr::PhysicalExpr;
+use serde::{Deserialize, Serialize};
 use tidegauge_commitlog::{SourceRows, StageRows};
 
 use crate::sql::Windows;
 
+/// Where the event time stands among columns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TimePlace {
+    /// The position of the column that it is in.
+    pub(crate) column: usize,
+    /// The fields of structs from that column to it; none where it is the column.
+    #[serde(default)]
+    pub(crate) fields: Vec<String>,
+}
+
 /// The rows that no query may see.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Guard {
-    /// The position of the event time among the decoded columns.
-    pub(super) time_column: usize,
+    /// The event time among the decoded columns.
+    pub(super) time: TimePlace,
     /// Later event times than this are taken for a broken clock.
     pub(super) future_max_us: i64,
 }
@@ -68,12 +79,12 @@ enum Mask {
 impl Guard {
     /// Takes out the rows without event time and those of the future.
     pub(super) fn apply(&self, batch: RecordBatch) -> Result<Guarded> {
-        let times = time_of(&batch, self.time_column);
+        let times = self.time.of(&batch)?;
         let rows = batch.num_rows();
-        let last = max(times);
+        let last = max(&times);
         let is_clean = times.null_count() == 0 && last.is_none_or(|us| us <= self.future_max_us);
         if is_clean {
-            let time_us = min(times).zip(last);
+            let time_us = min(&times).zip(last);
             return Ok(Guarded { batch, quarantined: 0, time_us });
         }
         let keep: BooleanArray = times
@@ -81,29 +92,56 @@ impl Guard {
             .map(|time| Some(time.is_some_and(|us| us <= self.future_max_us)))
             .collect();
         let batch = filter_record_batch(&batch, &keep)?;
-        let times = time_of(&batch, self.time_column);
-        let time_us = min(times).zip(max(times));
+        let times = self.time.of(&batch)?;
+        let time_us = min(&times).zip(max(&times));
         let quarantined = (rows - batch.num_rows()) as u64;
         Ok(Guarded { batch, quarantined, time_us })
     }
 }
 
-/// The event times of a batch.
-pub(super) fn time_of(batch: &RecordBatch, column: usize) -> &TimestampMicrosecondArray {
-    batch.column(column).as_primitive::<TimestampMicrosecondType>()
+impl TimePlace {
+    /// An event time that is a column.
+    pub(crate) fn column(column: usize) -> Self {
+        Self { column, fields: vec![] }
+    }
+
+    /// The event times of a batch: NULL where a struct around it is.
+    ///
+    /// # Errors
+    /// When there is no time in this place.
+    pub(super) fn of(&self, batch: &RecordBatch) -> Result<TimestampMicrosecondArray> {
+        let mut array = batch.column(self.column);
+        let mut nulls: Option<NullBuffer> = None;
+        for name in &self.fields {
+            let Some(inner) = array.as_struct_opt().and_then(|outer| outer.column_by_name(name))
+            else {
+                return internal_err!("there is no {name} in the event time's column");
+            };
+            nulls = NullBuffer::union(nulls.as_ref(), array.nulls());
+            array = inner;
+        }
+        let Some(times) = array.as_primitive_opt::<TimestampMicrosecondType>() else {
+            return internal_err!("the event time is {}", array.data_type());
+        };
+        if self.fields.is_empty() {
+            return Ok(times.clone());
+        }
+        let nulls = NullBuffer::union(nulls.as_ref(), times.nulls());
+        Ok(TimestampMicrosecondArray::new(times.values().clone(), nulls))
+    }
 }
 
 impl CutRule {
     /// The rows of `guarded` that the cut uses.
-    pub(super) fn take(&self, guarded: &Guarded, time_column: usize) -> Result<Taken> {
+    pub(super) fn take(&self, guarded: &Guarded, time: &TimePlace) -> Result<Taken> {
         let batch = &guarded.batch;
         let rows = batch.num_rows();
         let wanted = self.wanted(batch)?;
         let wanted_count = wanted.count(rows);
-        let times = time_of(batch, time_column);
+        let times = time.of(batch)?;
         let (used, late) = match &self.window {
             Some((windows, watermark_us)) if !all_on_time(windows, *watermark_us, guarded) => {
-                on_time(windows, *watermark_us, times, &wanted)
+                on_time(windows, *watermark_us, &times, &wanted)
             }
             _ => (wanted, Mask::None),
         };
@@ -263,23 +301,23 @@ mod tests {
 
     #[test]
     fn rows_without_time_and_of_the_future_are_quarantined() {
-        let guard = Guard { time_column: 0, future_max_us: 100 };
+        let guard = Guard { time: TimePlace::column(0), future_max_us: 100 };
         let guarded = guard.apply(batch(vec![Some(100), None, Some(101)])).unwrap();
         assert_eq!((guarded.quarantined, guarded.time_us), (2, Some((100, 100))));
     }
 
     #[test]
     fn a_row_is_late_when_its_window_ended_at_the_watermark() {
-        let guard = Guard { time_column: 0, future_max_us: i64::MAX };
+        let guard = Guard { time: TimePlace::column(0), future_max_us: i64::MAX };
         let rows = batch(vec![Some(59_999_999), Some(60_000_000)]);
         let guarded = guard.apply(rows).unwrap();
-        let taken = minute_rule(60_000_000).take(&guarded, 0).unwrap();
+        let taken = minute_rule(60_000_000).take(&guarded, &TimePlace::column(0)).unwrap();
         assert_eq!((taken.rows.used, taken.rows.late), (1, 1));
     }
 
     #[test]
     fn a_row_of_a_session_is_late_below_the_watermark() {
-        let guard = Guard { time_column: 0, future_max_us: i64::MAX };
+        let guard = Guard { time: TimePlace::column(0), future_max_us: i64::MAX };
         let guarded = guard.apply(batch(vec![Some(99), Some(100), Some(98)])).unwrap();
         let windows = Windows::Session(SessionShape::new(60_000_000).unwrap());
         let rule = |watermark_us| CutRule {
@@ -287,22 +325,23 @@ mod tests {
             columns: vec![0],
             window: Some((windows, watermark_us)),
         };
-        let taken = rule(Some(100)).take(&guarded, 0).unwrap();
+        let taken = rule(Some(100)).take(&guarded, &TimePlace::column(0)).unwrap();
         assert_eq!((taken.rows.used, taken.rows.late), (1, 2));
         let late: Vec<bool> = taken.late_rows().unwrap().values().iter().collect();
         assert_eq!(late, [true, false, true]);
         for watermark_us in [None, Some(98)] {
-            let taken = rule(watermark_us).take(&guarded, 0).unwrap();
+            let taken = rule(watermark_us).take(&guarded, &TimePlace::column(0)).unwrap();
             assert_eq!((taken.rows.used, taken.late_rows()), (3, None));
         }
     }
 
     #[test]
     fn a_row_that_any_cut_uses_is_used_and_the_terms_add_up() {
-        let guard = Guard { time_column: 0, future_max_us: i64::MAX };
+        let guard = Guard { time: TimePlace::column(0), future_max_us: i64::MAX };
         let guarded = guard.apply(batch(vec![Some(1), Some(61_000_000), None])).unwrap();
         let rules = [minute_rule(60_000_000), minute_rule(180_000_000)];
-        let taken: Vec<Taken> = rules.iter().map(|rule| rule.take(&guarded, 0).unwrap()).collect();
+        let taken: Vec<Taken> =
+            rules.iter().map(|rule| rule.take(&guarded, &TimePlace::column(0)).unwrap()).collect();
         let rows = source_rows(&guarded, &taken);
         assert_eq!((rows.used, rows.late, rows.quarantined), (1, 1, 1));
         assert_eq!(rows.rows_in, rows.used + rows.late + rows.filtered + rows.quarantined);

@@ -14,6 +14,7 @@ use tidegauge_commitlog::{Revisions, SinkFile, Storage};
 use tokio::task::JoinSet;
 use tracing::{Instrument, Span};
 
+use super::assign::TimePlace;
 use super::clocks::Clocks;
 use super::compile::CompiledJob;
 use super::epoch_session::EpochSession;
@@ -410,7 +411,7 @@ async fn run_feed(
     let pass = PassPlan {
         source: PassSource {
             files: None,
-            time_column: feed.time_column(),
+            time: TimePlace::column(feed.time_column()),
             future_max_us: i64::MAX,
         },
         schema: Arc::clone(&feed.schema),

@@ -12,6 +12,7 @@ use object_store::ObjectStore;
 use tidegauge_commitlog::{LATE_SINK, Storage};
 use tidegauge_spec::{BadJob, JobSpec, LateSpec, Problem, SourceSpec};
 
+use super::assign::TimePlace;
 use super::ingest::IngestContext;
 use super::late::{LateTarget, late_schema};
 use crate::error::{Error, Result, from_datafusion};
@@ -44,7 +45,7 @@ pub(super) struct SourceRuntime {
     pub(super) table: SourceTable,
     pub(super) location: SourceLocation,
     pub(super) store: Arc<dyn ObjectStore>,
-    pub(super) time_column: usize,
+    pub(super) time: TimePlace,
     pub(super) future_max_us: i64,
 }
 
@@ -183,14 +184,15 @@ impl CompiledJob {
 impl SourceRuntime {
     fn open(spec: &SourceSpec, metrics: &JobMetrics) -> Result<Self> {
         let table = source_table(spec);
-        let time_column = table.schema.index_of(&spec.event_time.column).map_err(|error| {
+        let column = table.schema.index_of(&spec.event_time.column).map_err(|error| {
             Error::bug(format!("the source {} lost its event time", spec.name)).with_source(error)
         })?;
         let location = split_location(&spec.location)?;
         let store = metrics.store(open_store(&location.scheme)?);
         let future_max_us =
             i64::try_from(spec.event_time.future_max.as_micros()).unwrap_or(i64::MAX);
-        Ok(Self { spec: spec.clone(), table, location, store, time_column, future_max_us })
+        let time = TimePlace { column, fields: spec.event_time.fields.clone() };
+        Ok(Self { spec: spec.clone(), table, location, store, time, future_max_us })
     }
 }
 
@@ -198,7 +200,10 @@ fn source_table(spec: &SourceSpec) -> SourceTable {
     SourceTable {
         name: spec.name.clone(),
         schema: arrow_schema(&spec.schema),
-        event_time: spec.event_time.column.clone(),
+        event_time: std::iter::once(&spec.event_time.column)
+            .chain(&spec.event_time.fields)
+            .cloned()
+            .collect(),
         allowed_lateness_us: i64::try_from(spec.event_time.allowed_lateness.as_micros())
             .unwrap_or(i64::MAX),
     }

@@ -107,7 +107,7 @@ fn pass_source(source: &SourceRuntime, context: &IngestContext) -> PassSource {
     };
     PassSource {
         files: Some(files),
-        time_column: source.time_column,
+        time: source.time.clone(),
         future_max_us: clock_us.saturating_add(source.future_max_us),
     }
 }

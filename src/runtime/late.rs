@@ -9,11 +9,11 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
 use datafusion::arrow::compute::{cast, filter_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::arrow::error::ArrowError;
+use datafusion::common::DataFusionError;
 use tidegauge_commitlog::SinkFile;
 use tidegauge_spec::LateSpec;
 
-use super::assign::{CutRule, Guarded, Taken, time_of};
+use super::assign::{CutRule, Guarded, Taken, TimePlace};
 use crate::error::{Result, from_datafusion};
 use crate::plan::utc_type;
 use crate::sink::{SinkTarget, SinkWriter};
@@ -65,14 +65,15 @@ impl LateWriter {
         rule: &CutRule,
         guarded: &Guarded,
         taken: &Taken,
-        time_column: usize,
+        time: &TimePlace,
     ) -> Result<()> {
         let (Some((windows, watermark_us)), Some(late)) = (&rule.window, taken.late_rows()) else {
             return Ok(());
         };
         let rows = filter_record_batch(&guarded.batch, &late)
-            .and_then(|rows| self.with_refusal(&rows, windows, *watermark_us, time_column))
-            .map_err(|error| from_datafusion(error.into()))?;
+            .map_err(DataFusionError::from)
+            .and_then(|rows| self.with_refusal(&rows, windows, *watermark_us, time))
+            .map_err(from_datafusion)?;
         let writer = match &mut self.writer {
             Some(writer) => writer,
             None => self.writer.insert(SinkWriter::new(self.target.sink.clone())?),
@@ -93,11 +94,11 @@ impl LateWriter {
         late: &RecordBatch,
         windows: &Windows,
         watermark_us: Option<i64>,
-        time_column: usize,
-    ) -> std::result::Result<RecordBatch, ArrowError> {
+        time: &TimePlace,
+    ) -> datafusion::common::Result<RecordBatch> {
         let rows = late.num_rows();
         let watermark_us = watermark_us.map(|us| us.saturating_add(self.target.lateness_us));
-        let times = time_of(late, time_column);
+        let times = time.of(late)?;
         let window = |at: fn((i64, i64)) -> i64| -> TimestampMicrosecondArray {
             times.iter().map(|time| last_window(windows, time?).map(at)).collect()
         };
@@ -113,7 +114,8 @@ impl LateWriter {
         let columns = late.columns().iter().cloned().chain(added).zip(schema.fields());
         // Times are written as in a sink, as those of UTC.
         let columns = columns.map(|(column, field)| cast(&column, field.data_type()));
-        RecordBatch::try_new(Arc::clone(schema), columns.collect::<std::result::Result<_, _>>()?)
+        let columns = columns.collect::<std::result::Result<_, _>>()?;
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
     }
 }
 

@@ -26,7 +26,7 @@ use tidegauge_commitlog::{SinkFile, SourceRows, StageRows};
 use tidegauge_spec::{Compression, EpochUnit, Format};
 use tokio::task::JoinSet;
 
-use super::assign::{CutRule, Guard, source_rows};
+use super::assign::{CutRule, Guard, TimePlace, source_rows};
 use super::cut_run::{CutOutput, CutResult, CutRun};
 use super::late::{LateTarget, LateWriter};
 use super::progress::Progress;
@@ -34,7 +34,7 @@ use super::state_buffer::{Buffered, RunTarget, StateBuffer};
 use crate::error::{Error, Result, from_datafusion};
 use crate::plan::{CutTarget, IngestCut};
 use crate::sink::{SinkTarget, SinkWriter};
-use crate::source::{Decoded, InputFile, OpenSettings, Reject, Scheme, read_file};
+use crate::source::{Decoded, InputFile, OpenSettings, Scheme, read_file};
 use crate::sql::Windows;
 
 const BATCH_ROWS: usize = 8_192;
@@ -60,8 +60,8 @@ pub struct PassPlan {
 pub(crate) struct PassSource {
     /// How its files are read; none for a feed, whose rows a plan makes.
     pub(crate) files: Option<FilesOf>,
-    /// The position of the event time among the declared columns.
-    pub(crate) time_column: usize,
+    /// The event time among the declared columns.
+    pub(crate) time: TimePlace,
     /// Later event times than this are taken for a broken clock.
     pub(crate) future_max_us: i64,
 }
@@ -174,6 +174,8 @@ struct Reader {
 struct Pass {
     cuts: Vec<Cut>,
     guard: Guard,
+    /// The event time as rejects name it.
+    event_time: String,
     files: Mutex<VecDeque<InputFile>>,
     reader: Option<Reader>,
     /// The positions of the columns that any cut reads.
@@ -221,13 +223,15 @@ impl Pass {
                 Ok(Cut { plan, rule, rows_at_once, late, output })
             })
             .collect::<Result<Vec<_>>>()?;
-        let guard = Guard {
-            time_column: position(source.time_column),
-            future_max_us: source.future_max_us,
-        };
+        let TimePlace { column, fields } = &source.time;
+        let path = std::iter::once(schema.field(*column).name()).chain(fields);
+        let event_time = path.cloned().collect::<Vec<_>>().join(".");
+        let time = TimePlace { column: position(*column), fields: fields.clone() };
+        let guard = Guard { time, future_max_us: source.future_max_us };
         Ok(Self {
             cuts,
             guard,
+            event_time,
             files: Mutex::new(files.into()),
             reader,
             decoded,
@@ -245,7 +249,9 @@ impl Pass {
             let mut decoded = read_file(store, &file, settings);
             while let Some(block) = decoded.next().await {
                 let block = block.map_err(Error::from)?;
-                refuse_rejects(&file, &block)?;
+                let beyond = refuse_rejects(&file, &block, &self.event_time)?;
+                receipt.quarantine(beyond);
+                self.progress.add_rows(beyond, None);
                 self.hand_out(block.batch, &mut runs, &mut receipt).await?;
             }
             self.progress.add_file();
@@ -294,14 +300,14 @@ impl Pass {
         let guarded = self.guard.apply(batch).map_err(from_datafusion)?;
         let mut taken = Vec::with_capacity(self.cuts.len());
         for cut in &self.cuts {
-            let cut = cut.rule.take(&guarded, self.guard.time_column).map_err(from_datafusion)?;
+            let cut = cut.rule.take(&guarded, &self.guard.time).map_err(from_datafusion)?;
             taken.push(cut);
         }
         let source = source_rows(&guarded, &taken);
         for ((running, taken), cut) in runs.iter_mut().zip(taken).zip(&self.cuts) {
             running.rows.add(&taken.rows);
             if let Some(late) = &mut running.late {
-                late.write(&cut.rule, &guarded, &taken, self.guard.time_column).await?;
+                late.write(&cut.rule, &guarded, &taken, &self.guard.time).await?;
             }
             if let Some(chunk) = taken.chunk {
                 for from in (0..chunk.num_rows()).step_by(cut.rows_at_once) {
@@ -363,6 +369,12 @@ impl SourceReceipt {
         }
     }
 
+    /// Takes in rows that no query may see.
+    fn quarantine(&mut self, rows: u64) {
+        self.rows.rows_in += rows;
+        self.rows.quarantined += rows;
+    }
+
     fn add_result(&mut self, target: &CutTarget, result: CutResult, rows: StageRows) {
         match (target, result) {
             (CutTarget::Stage(id), CutResult::State(part)) => {
@@ -381,7 +393,7 @@ fn decoded_columns(source: &PassSource, schema: &Schema, cuts: &[PassCut]) -> Ve
     if cuts.iter().any(|cut| cut.late.is_some()) {
         return (0..schema.fields().len()).collect();
     }
-    let mut columns = BTreeSet::from([source.time_column]);
+    let mut columns = BTreeSet::from([source.time.column]);
     for input in cuts.iter().filter_map(|cut| cut.plan.input.as_ref()) {
         columns.extend(&input.columns);
         if let Some(filter) = &input.filter {
@@ -406,14 +418,15 @@ fn rule(cut: &PassCut, decoded: &Schema, position: &impl Fn(usize) -> usize) -> 
     Ok(CutRule { filter, columns: input.columns.iter().map(|&at| position(at)).collect(), window })
 }
 
-/// Until there is a quarantine, a record that cannot be read fails the epoch.
-fn refuse_rejects(file: &InputFile, block: &Decoded) -> Result<()> {
-    let Some(Reject { line, byte_offset, field, message, .. }) = block.rejects.first() else {
-        return Ok(());
-    };
-    let field = field.as_deref().map(|name| format!("field {name}: ")).unwrap_or_default();
-    Err(Error::bad_record(format!(
-        "{}:{line}: {field}{message} (byte {byte_offset})",
-        file.display
-    )))
+/// Counts the rows whose event time lies outside of the years 1 to 9999 as quarantined; until there
+/// is a place for other records that cannot be read, one of them fails the epoch.
+fn refuse_rejects(file: &InputFile, block: &Decoded, event_time: &str) -> Result<u64> {
+    let mut quarantined = 0;
+    for reject in &block.rejects {
+        if !reject.out_of_range || reject.field.as_deref() != Some(event_time) {
+            return Err(Error::bad_record(reject.spoken(&file.display)));
+        }
+        quarantined += 1;
+    }
+    Ok(quarantined)
 }

@@ -70,7 +70,10 @@ impl Pending {
 
     /// Whether [`Pending::look_ahead`] would read anything.
     pub(super) fn has_to_look(&self, source: &SourceRuntime) -> bool {
-        source.spec.format == Format::Parquet && self.looked < self.files.len().min(AHEAD_MAX)
+        // Of a field inside a struct the footer's columns do not tell.
+        source.spec.format == Format::Parquet
+            && source.time.fields.is_empty()
+            && self.looked < self.files.len().min(AHEAD_MAX)
     }
 
     /// Reads the footers of the files that wait next.
@@ -80,7 +83,7 @@ impl Pending {
     /// might pass them.
     pub(super) async fn look_ahead(&mut self, source: &SourceRuntime) -> Result<()> {
         let end = self.files.len().min(AHEAD_MAX);
-        let field: &Field = source.table.schema.field(source.time_column);
+        let field: &Field = source.table.schema.field(source.time.column);
         let unit = source.spec.event_time.unit;
         let files: Vec<_> =
             self.files.range(self.looked..end).map(Discovered::input_file).collect();

@@ -5,23 +5,32 @@
 //! break inside quotes is part of the value, `""` is a quote, blank lines are skipped.
 //! Values are converted as those of JSON are, by [`super::value`]. The library's `csv` does
 //! not tell `""` from nothing, so the splitter is our own.
+//!
+//! What writers add to that is taken where it can mean one thing only: lines that begin with `#`
+//! before the header, unless a declared column stands in them; line ends of `\r` alone, if the
+//! header's is one; delimiters at the end of a line; `\"` for a quote, in a record that does not
+//! fit the header otherwise. A name that is twice in the header is an error if it is read.
 
 mod split;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, StringViewBuilder, new_null_array};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringViewBuilder};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::arrow::error::ArrowError;
+use datafusion::common::ScalarValue;
 
-use self::split::{Field, Record, Split, split};
+use self::split::{Dialect, Field, Record, Split, split};
 use super::convert::{Misfit, Report, convert};
-use super::decoded::{batch_of, one_per_row, without_misfits};
+use super::decoded::{absent, batch_of, one_per_row, without_misfits};
 use super::format::{CsvOptions, EpochUnit};
-use super::value::from_text;
+use super::value::{Unfit, from_text};
 use super::{Decoded, Decoder, Reject, SourceError, SourceResult};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+/// Header names that a message shows.
+const NAMES_SHOWN: usize = 10;
 
 /// Decodes CSV. See the module for what is accepted.
 pub struct CsvDecoder {
@@ -29,6 +38,8 @@ pub struct CsvDecoder {
     /// Every column that the job declares: a header with none of them is not of this source.
     declared: SchemaRef,
     schema: SchemaRef,
+    /// For each projected column the value that the file's folders give it, if they do.
+    constants: Vec<Option<ScalarValue>>,
     options: CsvOptions,
     unit: Option<EpochUnit>,
     batch_rows: usize,
@@ -36,11 +47,15 @@ pub struct CsvDecoder {
     byte_offset: u64,
     line: u64,
     fields: Vec<Field>,
+    spare: Vec<Field>,
 }
 
 /// What the header says.
 struct Header {
     fields: usize,
+    /// The fields before those at the end that have no name.
+    named: usize,
+    line_end: u8,
     /// For each projected column, the field it is in.
     places: Vec<Option<usize>>,
 }
@@ -81,6 +96,7 @@ impl CsvDecoder {
         }
         Ok(Self {
             file: file.to_owned(),
+            constants: vec![None; projection.len()],
             declared,
             schema: Arc::new(schema),
             options,
@@ -90,7 +106,14 @@ impl CsvDecoder {
             byte_offset: 0,
             line: 1,
             fields: Vec::new(),
+            spare: Vec::new(),
         })
+    }
+
+    /// The decoder for a file whose folders give `constants`, one for each projected column.
+    #[must_use]
+    pub fn with_constants(self, constants: Vec<Option<ScalarValue>>) -> Self {
+        Self { constants, ..self }
     }
 
     /// Reads the header at the start of `block`; returns its bytes, 0 if it is not complete.
@@ -98,7 +121,20 @@ impl CsvDecoder {
         let mark = if block.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         let (mut at, mut lines) = (mark, 0);
         while at < block.len() {
-            match split(&block[at..], end, self.options.delimiter, &mut self.fields) {
+            let rest = &block[at..];
+            if rest[0] == b'#' {
+                match self.comment(rest, end) {
+                    Comment::Incomplete => return Ok(0),
+                    Comment::Line(length) => {
+                        at += length;
+                        lines += 1;
+                        continue;
+                    }
+                    Comment::Header => {}
+                }
+            }
+            let Some(line_end) = line_end(rest, end) else { return Ok(0) };
+            match split(rest, end, self.dialect(line_end), &mut self.fields) {
                 Split::Incomplete => return Ok(0),
                 Split::Blank { length } => {
                     at += length;
@@ -110,7 +146,7 @@ impl CsvDecoder {
                 }
                 Split::Record(record) => {
                     self.line += lines;
-                    self.header = Some(self.header_of(&block[at..at + record.length])?);
+                    self.header = Some(self.header_of(&rest[..record.length], line_end)?);
                     self.line += record.line_breaks;
                     return Ok(at + record.length);
                 }
@@ -119,28 +155,75 @@ impl CsvDecoder {
         Ok(if end { block.len() } else { 0 })
     }
 
-    fn header_of(&self, record: &[u8]) -> SourceResult<Header> {
+    fn dialect(&self, line_end: u8) -> Dialect {
+        Dialect { delimiter: self.options.delimiter, line_end, backslash: false }
+    }
+
+    /// What a line before the header is that begins with `#`: a comment, unless a declared column
+    /// is one of its fields.
+    fn comment(&mut self, rest: &[u8], end: bool) -> Comment {
+        let at = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+        let (content, length) = match at.map(|at| (at, &rest[at..])) {
+            Some((_, [b'\r'])) if !end => return Comment::Incomplete,
+            Some((at, [b'\r', b'\n', ..])) => (at, at + 2),
+            Some((at, _)) => (at, at + 1),
+            None if end => (rest.len(), rest.len()),
+            None => return Comment::Incomplete,
+        };
+        let line = &rest[..content];
+        let mut scratch = Vec::new();
+        let dialect = self.dialect(b'\n');
+        let is_record = matches!(split(line, true, dialect, &mut self.fields), Split::Record(_));
+        let is_header = is_record
+            && self.fields.iter().any(|field| {
+                let name = field.unescape(line, &mut scratch);
+                self.declared.fields().iter().any(|field| field.name().as_bytes() == name)
+            });
+        if is_header { Comment::Header } else { Comment::Line(length) }
+    }
+
+    fn header_of(&self, record: &[u8], line_end: u8) -> SourceResult<Header> {
         let mut names = Vec::with_capacity(self.fields.len());
         let mut scratch = Vec::new();
         for field in &self.fields {
             let name = std::str::from_utf8(field.unescape(record, &mut scratch))
                 .map_err(|_| self.bad_header("the header is not valid UTF-8"))?
                 .to_owned();
-            if names.contains(&name) {
-                return Err(self.bad_header(&format!("the header has two columns {name:?}")));
-            }
             names.push(name);
         }
-        if !self.declared.fields().iter().any(|field| names.contains(field.name())) {
-            let shown: Vec<&str> = names.iter().take(10).map(String::as_str).collect();
+        // The first field of each name, and the second where there is one.
+        let mut places: HashMap<&str, (usize, Option<usize>)> = HashMap::with_capacity(names.len());
+        for (at, name) in names.iter().enumerate() {
+            places
+                .entry(name)
+                .and_modify(|(_, second)| *second = second.or(Some(at)))
+                .or_insert((at, None));
+        }
+        let is_there = |name: &String| places.contains_key(name.as_str());
+        if !self.declared.fields().iter().any(|field| is_there(field.name())) {
+            let shown: Vec<&str> = names.iter().take(NAMES_SHOWN).map(String::as_str).collect();
             return Err(self.bad_header(&format!(
                 "the header has none of the declared columns; it has {}; check it and csv.delimiter",
                 shown.join(", ")
             )));
         }
-        let place = |name: &String| names.iter().position(|other| other == name);
-        let places = self.schema.fields().iter().map(|field| place(field.name())).collect();
-        Ok(Header { fields: names.len(), places })
+        let mut found = Vec::with_capacity(self.schema.fields().len());
+        for field in self.schema.fields() {
+            let name = field.name();
+            match places.get(name.as_str()) {
+                Some((first, Some(second))) => {
+                    return Err(self.bad_header(&format!(
+                        "the header has two columns {name:?}, fields {} and {}, and the job reads \
+                         it; rename one of them",
+                        first + 1,
+                        second + 1
+                    )));
+                }
+                place => found.push(place.map(|(first, _)| *first)),
+            }
+        }
+        let named = names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
+        Ok(Header { fields: names.len(), named, line_end, places: found })
     }
 
     fn bad_header(&self, message: &str) -> SourceError {
@@ -164,19 +247,18 @@ impl CsvDecoder {
         let mut at = start;
         while at < block.len() && rows.records.len() + rows.rejects.len() < self.batch_rows {
             let line = self.line;
-            let (record, fault) =
-                match split(&block[at..], end, self.options.delimiter, &mut self.fields) {
-                    Split::Incomplete => break,
-                    Split::Blank { length } => {
-                        at += length;
-                        self.line += 1;
-                        continue;
-                    }
-                    Split::Bad { record, message } => (record, Some(message.to_owned())),
-                    Split::Record(record) => {
-                        (record, self.fault(&block[at..at + record.length], header))
-                    }
-                };
+            let (record, fault) = match self.split(&block[at..], end, header) {
+                Split::Incomplete => break,
+                Split::Blank { length } => {
+                    at += length;
+                    self.line += 1;
+                    continue;
+                }
+                Split::Bad { record, message } => (record, Some(message.to_owned())),
+                Split::Record(record) => {
+                    (record, self.fault(&block[at..at + record.length], header))
+                }
+            };
             let placed = Record { start: at, ..record };
             match fault {
                 Some(message) => {
@@ -193,9 +275,33 @@ impl CsvDecoder {
         at
     }
 
+    /// Splits the record at the start of `bytes`. One that is none with `""` for a quote, or has too
+    /// few or too many fields, may be one with `\"`.
+    fn split(&mut self, bytes: &[u8], end: bool, header: &Header) -> Split {
+        let dialect = self.dialect(header.line_end);
+        let first = split(bytes, end, dialect, &mut self.fields);
+        let length = match &first {
+            Split::Record(_) if header.fits(&self.fields) => return first,
+            Split::Record(record) | Split::Bad { record, .. } => record.length,
+            Split::Incomplete | Split::Blank { .. } => return first,
+        };
+        if !bytes[..length].windows(2).any(|pair| pair == b"\\\"") {
+            return first;
+        }
+        let dialect = Dialect { backslash: true, ..dialect };
+        match split(bytes, end, dialect, &mut self.spare) {
+            Split::Record(record) if header.fits(&self.spare) => {
+                std::mem::swap(&mut self.fields, &mut self.spare);
+                Split::Record(record)
+            }
+            Split::Incomplete => Split::Incomplete,
+            _ => first,
+        }
+    }
+
     /// What is wrong with the record as a whole.
     fn fault(&self, record: &[u8], header: &Header) -> Option<String> {
-        if self.fields.len() != header.fields {
+        if !header.fits(&self.fields) {
             return Some(format!(
                 "{} fields where the header has {}",
                 self.fields.len(),
@@ -224,26 +330,26 @@ impl CsvDecoder {
         let count = rows.records.len();
         let mut misfits = Vec::new();
         let mut columns = Vec::with_capacity(rows.columns.len());
-        let places = self.header.iter().flat_map(|header| &header.places);
-        for ((builder, field), place) in
+        let places = self.header.iter().flat_map(|header| &header.places).zip(&self.constants);
+        for ((builder, field), (place, constant)) in
             rows.columns.iter_mut().zip(self.schema.fields()).zip(places)
         {
             if place.is_none() {
-                columns.push(new_null_array(field.data_type(), count));
+                columns.push(absent(field.data_type(), constant.as_ref(), count)?);
                 continue;
             }
             let text: ArrayRef = Arc::new(builder.finish());
-            let leaf = |array: &ArrayRef, to: &DataType, report: Report<'_>| {
+            let leaf = |array: &ArrayRef, to: &DataType, _: &str, report: Report<'_>| {
                 from_text(array, to, self.unit, report)
             };
             columns.push(convert(&text, field, field.name(), &leaf, &mut misfits)?);
         }
         one_per_row(&mut misfits);
         let batch = without_misfits(batch_of(&self.schema, columns, count)?, &misfits)?;
-        for Misfit { row, field, message } in misfits {
+        for Misfit { row, field, unfit, message } in misfits {
             let (record, line) = &rows.records[row];
             let reject = self.reject(block, record, *line, Some(field), message);
-            rows.rejects.push(reject);
+            rows.rejects.push(Reject { out_of_range: unfit == Unfit::OutOfRange, ..reject });
         }
         rows.rejects.sort_by_key(|reject| reject.byte_offset);
         Ok(batch)
@@ -259,8 +365,48 @@ impl CsvDecoder {
     ) -> Reject {
         let raw = &block[record.start..record.start + record.content];
         let byte_offset = self.byte_offset + record.start as u64;
-        Reject { byte_offset, line, field, message, raw: Reject::bounded(raw) }
+        let raw = Reject::bounded(raw);
+        Reject { byte_offset, line, field, message, out_of_range: false, raw }
     }
+}
+
+impl Header {
+    /// Whether a record of these fields is one of this header: as many, but for empty ones at the
+    /// end that have no name.
+    fn fits(&self, fields: &[Field]) -> bool {
+        fields.len() == self.fields
+            || fields.len() >= self.named
+                && fields[self.fields.min(fields.len())..].iter().all(Field::is_nothing)
+    }
+}
+
+/// What a line that begins with `#` is.
+enum Comment {
+    /// A line to skip, with its line break.
+    Line(usize),
+    /// The header.
+    Header,
+    /// Not all of it is there.
+    Incomplete,
+}
+
+/// The byte that ends the lines of a file, by the first line break outside of quotes; none where
+/// that is still to come.
+fn line_end(bytes: &[u8], end: bool) -> Option<u8> {
+    let mut in_quotes = false;
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'"' => in_quotes = !in_quotes,
+            b'\n' if !in_quotes => return Some(b'\n'),
+            b'\r' if !in_quotes => match bytes.get(at + 1) {
+                Some(b'\n') => return Some(b'\n'),
+                Some(_) => return Some(b'\r'),
+                None => break,
+            },
+            _ => {}
+        }
+    }
+    end.then_some(b'\n')
 }
 
 impl Decoder for CsvDecoder {

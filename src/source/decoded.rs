@@ -1,9 +1,12 @@
 //! What decoding yields: a batch of good rows, and the records that are not in it.
 
-use datafusion::arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{
+    ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array,
+};
 use datafusion::arrow::compute::filter_record_batch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::arrow::error::ArrowError;
+use datafusion::common::ScalarValue;
 
 use super::convert::Misfit;
 
@@ -32,11 +35,28 @@ pub struct Reject {
     pub field: Option<String>,
     /// What is wrong, with the value.
     pub message: String,
+    /// Whether it is a record but for one value that is outside of what its type holds: of a time,
+    /// outside of the years 1 to 9999.
+    pub out_of_range: bool,
     /// The record as it stands in the file, at most 64 KiB of it; empty in Parquet.
     pub raw: Vec<u8>,
 }
 
 impl Reject {
+    /// The reject with its place in `file`, as an operator looks for it.
+    pub fn spoken(&self, file: &str) -> String {
+        let Self { byte_offset, line, field, message, raw, .. } = self;
+        match (raw.is_empty(), field.as_deref()) {
+            // Rows of Parquet have no bytes of their own.
+            (true, Some(field)) => format!("{file}: row {line}, column {field}: {message}"),
+            (true, None) => format!("{file}: row {line}: {message}"),
+            (false, Some(field)) => {
+                format!("{file}:{line}: field {field}: {message} (byte {byte_offset})")
+            }
+            (false, None) => format!("{file}:{line}: {message} (byte {byte_offset})"),
+        }
+    }
+
     /// Cuts `raw` to what is kept.
     pub(super) fn bounded(raw: &[u8]) -> Vec<u8> {
         raw[..raw.len().min(RAW_BYTES_MAX)].to_vec()
@@ -67,9 +87,23 @@ pub(super) fn without_misfits(
 /// A batch of `rows` rows, also when it has no column.
 pub(super) fn batch_of(
     schema: &SchemaRef,
-    columns: Vec<datafusion::arrow::array::ArrayRef>,
+    columns: Vec<ArrayRef>,
     rows: usize,
 ) -> Result<RecordBatch, ArrowError> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+}
+
+/// A column that the file does not have: the value of its folders, or NULL.
+pub(super) fn absent(
+    data_type: &DataType,
+    constant: Option<&ScalarValue>,
+    rows: usize,
+) -> Result<ArrayRef, ArrowError> {
+    match constant {
+        Some(value) => {
+            value.to_array_of_size(rows).map_err(|error| ArrowError::ExternalError(Box::new(error)))
+        }
+        None => Ok(new_null_array(data_type, rows)),
+    }
 }

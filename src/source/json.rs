@@ -1,4 +1,4 @@
-//! JSON, one object a line, on arrow-json.
+//! JSON on arrow-json: one object a line, or the other forms that [`records`] finds.
 //!
 //! ```text
 //! block --lines--> attempt(all lines) --ok--> batch of text --value--> typed batch
@@ -16,23 +16,31 @@
 
 mod explain;
 mod lines;
+mod records;
+mod texts;
+mod value;
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
+use datafusion::arrow::compute::kernels::zip::zip;
+use datafusion::arrow::compute::{concat_batches, is_null};
 use datafusion::arrow::datatypes::{Field, Fields, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json::ReaderBuilder;
 use datafusion::arrow::json::reader::Decoder as TapeDecoder;
+use datafusion::common::ScalarValue;
 
 use self::explain::Fault;
 use self::lines::{Line, Position, too_deep};
+use self::records::Shape;
 use super::convert::{Misfit, convert};
 use super::decoded::{batch_of, one_per_row, without_misfits};
 use super::format::EpochUnit;
-use super::value::{from_text, text_field};
+use super::value::{Unfit, from_text, text_field};
 use super::{Decoded, Decoder, Reject, SourceError, SourceResult};
 
 /// Decodes JSON lines. See the module for what is accepted.
@@ -40,9 +48,17 @@ pub struct JsonDecoder {
     file: String,
     schema: SchemaRef,
     text_schema: SchemaRef,
+    /// The columns that the source declares, of which `schema` are those to decode.
+    declared: BTreeSet<String>,
+    /// For each decoded column the value of rows without one, as the file's folders give it.
+    constants: Vec<Option<ScalarValue>>,
     unit: Option<EpochUnit>,
     batch_rows: usize,
     position: Position,
+    /// How rows stand in the file; none before its first value is there.
+    shape: Option<Shape>,
+    /// Whether a line had an object or an array where text is declared.
+    quotes: bool,
     /// Kept between batches for its buffers; lost when a line was bad, for it cannot be reset.
     tape: Option<TapeDecoder>,
 }
@@ -65,15 +81,34 @@ impl JsonDecoder {
     /// A decoder of the columns in `schema`, all nullable; at most `batch_rows` rows a call.
     pub fn new(file: &str, schema: SchemaRef, unit: Option<EpochUnit>, batch_rows: usize) -> Self {
         let fields: Fields = schema.fields().iter().map(text_field).collect();
+        let declared = schema.fields().iter().map(|field| field.name().clone()).collect();
         Self {
             file: file.to_owned(),
+            declared,
+            constants: vec![None; schema.fields().len()],
             schema,
             text_schema: Arc::new(Schema::new(fields)),
             unit,
             batch_rows: batch_rows.max(1),
             position: Position::default(),
+            shape: None,
+            quotes: false,
             tape: None,
         }
+    }
+
+    /// The decoder for a source that declares all columns of `declared`, which tell a row from an
+    /// object around rows.
+    #[must_use]
+    pub fn of_source(self, declared: &Schema) -> Self {
+        let declared = declared.fields().iter().map(|field| field.name().clone()).collect();
+        Self { declared, ..self }
+    }
+
+    /// The decoder for a file whose folders give `constants`, one for each decoded column.
+    #[must_use]
+    pub fn with_constants(self, constants: Vec<Option<ScalarValue>>) -> Self {
+        Self { constants, ..self }
     }
 
     /// Decodes `lines`, going around the bad ones.
@@ -102,6 +137,11 @@ impl JsonDecoder {
                     work.push(Work::Reject(line, fault));
                     work.push(Work::Decode(range.start..line));
                 }
+                Err(Failure::Somewhere(_))
+                    if self.begins_to_quote(block, &lines[range.clone()]) =>
+                {
+                    work.push(Work::Decode(range));
+                }
                 Err(Failure::Somewhere(error)) if range.len() == 1 => {
                     let bytes = lines[range.start].bytes(block);
                     let fault = explain::structural(&error, bytes, &self.schema);
@@ -122,6 +162,18 @@ impl JsonDecoder {
         Ok((batch, rejects))
     }
 
+    /// Whether one of `lines` has a nested value where text is declared, which was not known before.
+    fn begins_to_quote(&mut self, block: &[u8], lines: &[Line]) -> bool {
+        if self.quotes || !texts::has_text(self.schema.fields()) {
+            return false;
+        }
+        let fields = self.schema.fields();
+        let is_changed =
+            |line: &Line| matches!(texts::quoted(line.bytes(block), fields), Cow::Owned(_));
+        self.quotes = lines.iter().any(is_changed);
+        self.quotes
+    }
+
     /// Decodes `lines` as text; the outer error is not about the input.
     fn attempt(
         &mut self,
@@ -136,7 +188,11 @@ impl JsonDecoder {
                 .build_decoder()?,
         };
         for (at, line) in lines.iter().enumerate() {
-            if let Some(fault) = feed(&mut tape, line.bytes(block), at + 1) {
+            let bytes = match self.quotes {
+                true => texts::quoted(line.bytes(block), self.schema.fields()),
+                false => Cow::Borrowed(line.bytes(block)),
+            };
+            if let Some(fault) = feed(&mut tape, &bytes, at + 1) {
                 return Ok(Err(Failure::Line(at, fault)));
             }
         }
@@ -160,21 +216,27 @@ impl JsonDecoder {
         let mut misfits = Vec::new();
         let unit = self.unit;
         let mut columns = Vec::with_capacity(text.num_columns());
-        for (column, field) in text.columns().iter().zip(self.schema.fields()) {
+        let fields = self.schema.fields().iter().zip(&self.constants);
+        for (column, (field, constant)) in text.columns().iter().zip(fields) {
             let field: &Field = field;
-            columns.push(convert(
+            let column = convert(
                 column,
                 field,
                 field.name(),
-                &|array, to, report| from_text(array, to, unit, report),
+                &|array, to, _, report| from_text(array, to, unit, report),
                 &mut misfits,
-            )?);
+            )?;
+            columns.push(match constant {
+                Some(value) if column.null_count() > 0 => filled(&column, value)?,
+                _ => column,
+            });
         }
         one_per_row(&mut misfits);
         let batch = batch_of(&self.schema, columns, text.num_rows())?;
         let batch = without_misfits(batch, &misfits)?;
-        rejects.extend(misfits.into_iter().map(|Misfit { row, field, message }| {
-            self.reject(block, &lines[row], Fault { field: Some(field), message })
+        rejects.extend(misfits.into_iter().map(|Misfit { row, field, unfit, message }| Reject {
+            out_of_range: unfit == Unfit::OutOfRange,
+            ..self.reject(block, &lines[row], Fault { field: Some(field), message })
         }));
         Ok(batch)
     }
@@ -185,6 +247,7 @@ impl JsonDecoder {
             line: self.position.line + line.number,
             field: fault.field,
             message: fault.message,
+            out_of_range: false,
             raw: Reject::bounded(line.content(block)),
         }
     }
@@ -192,13 +255,32 @@ impl JsonDecoder {
 
 impl Decoder for JsonDecoder {
     fn decode(&mut self, block: &[u8], end: bool) -> SourceResult<Decoded> {
-        let scan = lines::scan(block, end, self.position.byte_offset == 0, self.batch_rows);
-        let (batch, rejects) = self
-            .decode_lines(block, &scan.lines)
+        let first = self.position.byte_offset == 0;
+        if self.shape.is_none() {
+            self.shape = records::shape_of(block, end, &self.declared);
+        }
+        let scan = match &mut self.shape {
+            None => records::Scan::default(),
+            Some(Shape::Lines) => lines::scan(block, end, first, self.batch_rows).into(),
+            Some(Shape::Values(place)) => {
+                records::scan(block, end, first, self.batch_rows, place, &self.declared)
+            }
+        };
+        let (batch, mut rejects) = self
+            .decode_lines(block, &scan.rows)
             .map_err(|error| SourceError::arrow(&self.file, error))?;
+        for (line, fault) in scan.faults {
+            rejects.push(self.reject(block, &line, fault));
+        }
         self.position.advance(scan.consumed, scan.line_breaks);
         Ok(Decoded { batch, rejects, consumed: scan.consumed })
     }
+}
+
+/// `column` with `value` where it is NULL.
+fn filled(column: &ArrayRef, value: &ScalarValue) -> Result<ArrayRef, ArrowError> {
+    let scalar = value.to_scalar().map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+    zip(&is_null(column)?, &scalar, column)
 }
 
 /// Feeds one line to the tape, which must then hold `objects` whole values.

@@ -82,7 +82,7 @@ fn split_pattern(path: &str) -> (String, Option<String>) {
 }
 
 /// Resolves `%20` and its like.
-fn percent_decoded(path: &str) -> Option<String> {
+pub(super) fn percent_decoded(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

@@ -17,6 +17,7 @@ mod decoded;
 mod discover;
 mod error;
 mod fetch;
+mod folders;
 mod format;
 mod json;
 mod location;

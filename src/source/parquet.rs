@@ -1,32 +1,35 @@
 //! Parquet: the declared columns by name, each cast to its declared type.
 //!
 //! A column that the file has not is NULL, one that is not declared is not read. What is
-//! more or less precise than the declared type is cast (times of any unit and zone to
-//! microseconds UTC, integers of any width, dictionaries and large strings to text); what
-//! is of another kind is an error before the first row. A value that its declared type
-//! cannot hold is a reject, numbered by its row.
+//! written in another encoding or width is taken by its value (times of any unit and zone,
+//! numbers that the declared type holds, lists of any layout, maps, dictionaries), structs by
+//! the names of their fields; what is of another kind is an error before the first row. A value
+//! that its declared type cannot hold is a reject, numbered by its row.
 
 mod cast;
+mod layout;
 mod object;
 mod statistics;
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{RecordBatch, new_null_array};
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
+use datafusion::common::ScalarValue;
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use datafusion::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 
+use self::cast::Leaves;
+use self::layout::readable;
 pub use self::object::ObjectReader;
 pub use self::statistics::parquet_time_min;
 use super::convert::{Misfit, convert};
-use super::decoded::{batch_of, one_per_row, without_misfits};
-use super::format::EpochUnit;
+use super::decoded::{absent, batch_of, one_per_row, without_misfits};
 use super::reader::{InputFile, OpenSettings};
-use super::value::sql_name;
+use super::value::{Unfit, sql_name};
 use super::{Decoded, Reject, SourceError, SourceResult};
 
 /// The compressed bytes of each row group of `file`, from its footer: what to split it by.
@@ -55,7 +58,7 @@ async fn open(
     settings: Arc<OpenSettings>,
 ) -> SourceResult<BoxStream<'static, SourceResult<Decoded>>> {
     let mut object = ObjectReader::new(store, file.clone());
-    let metadata = with_views(load(&mut object, &file.display).await?);
+    let metadata = readable(load(&mut object, &file.display).await?, &file.display)?;
     let schema = settings.projected_schema()?;
     let roots = roots(&file.display, &schema, metadata.schema())?;
     let groups = metadata.metadata().row_groups();
@@ -66,8 +69,9 @@ async fn open(
     };
     let mut adapt = Adapt {
         file: file.display.clone(),
+        constants: settings.constants(&file)?,
         schema,
-        unit: settings.unit,
+        leaves: Leaves { unit: settings.unit, uuids: layout::uuids(&metadata) },
         row: skipped.iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum(),
     };
     let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
@@ -88,32 +92,6 @@ async fn load(object: &mut ObjectReader, display: &str) -> SourceResult<ArrowRea
     ArrowReaderMetadata::load_async(object, ArrowReaderOptions::new())
         .await
         .map_err(|error| SourceError::parquet(display, error))
-}
-
-/// Has strings read as views at once, where the reader agrees; the cast does it otherwise.
-fn with_views(metadata: ArrowReaderMetadata) -> ArrowReaderMetadata {
-    let fields: Fields = metadata.schema().fields().iter().map(view_field).collect();
-    if fields == *metadata.schema().fields() {
-        return metadata;
-    }
-    let schema = Arc::new(Schema::new_with_metadata(fields, metadata.schema().metadata().clone()));
-    let options = ArrowReaderOptions::new().with_schema(schema);
-    ArrowReaderMetadata::try_new(metadata.metadata().clone(), options).unwrap_or(metadata)
-}
-
-fn view_field(field: &FieldRef) -> FieldRef {
-    let data_type = view_type(field.data_type());
-    Arc::new(Field::clone(field).with_data_type(data_type))
-}
-
-fn view_type(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
-        DataType::Dictionary(_, value) => view_type(value),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(view_field).collect()),
-        DataType::List(item) => DataType::List(view_field(item)),
-        other => other.clone(),
-    }
 }
 
 /// The places in the file of the columns to read; an error if one is of a wrong type.
@@ -144,7 +122,9 @@ fn roots(display: &str, schema: &Schema, file_schema: &Schema) -> SourceResult<V
 struct Adapt {
     file: String,
     schema: SchemaRef,
-    unit: Option<EpochUnit>,
+    /// For each column the value that the file's folders give it, if they do.
+    constants: Vec<Option<ScalarValue>>,
+    leaves: Leaves,
     /// Rows of the file before the next batch.
     row: u64,
 }
@@ -158,17 +138,17 @@ impl Adapt {
 
     fn columns(&mut self, batch: &RecordBatch) -> Result<(RecordBatch, Vec<Reject>), ArrowError> {
         let rows = batch.num_rows();
-        let unit = self.unit;
+        let leaves = &self.leaves;
         let mut misfits = Vec::new();
         let mut columns = Vec::with_capacity(self.schema.fields().len());
-        for field in self.schema.fields() {
+        for (field, constant) in self.schema.fields().iter().zip(&self.constants) {
             columns.push(match batch.column_by_name(field.name()) {
-                None => new_null_array(field.data_type(), rows),
+                None => absent(field.data_type(), constant.as_ref(), rows)?,
                 Some(column) => convert(
                     column,
                     field,
                     field.name(),
-                    &|array, to, report| cast::leaf(array, to, unit, report),
+                    &|array, to, path, report| cast::leaf(array, to, path, leaves, report),
                     &mut misfits,
                 )?,
             });
@@ -177,11 +157,12 @@ impl Adapt {
         let adapted = without_misfits(batch_of(&self.schema, columns, rows)?, &misfits)?;
         let first = self.row + 1;
         self.row += rows as u64;
-        let rejects = misfits.into_iter().map(|Misfit { row, field, message }| Reject {
+        let rejects = misfits.into_iter().map(|Misfit { row, field, unfit, message }| Reject {
             byte_offset: 0,
             line: first + row as u64,
             field: Some(field),
             message,
+            out_of_range: unfit == Unfit::OutOfRange,
             raw: Vec::new(),
         });
         Ok((adapted, rejects.collect()))

@@ -13,12 +13,14 @@ use bytes::{Buf, Bytes};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
 
 use super::compression::{Inflate, MAGIC_BYTES, by_name, detect};
 use super::fetch::Fetch;
+use super::folders::folder_values;
 use super::format::{Compression, EpochUnit, Format};
 use super::parquet::read_parquet;
 use super::{CsvDecoder, Decoded, Decoder, JsonDecoder, SourceError, SourceResult};
@@ -71,22 +73,31 @@ impl OpenSettings {
         }
     }
 
-    fn decoder(&self, display: &str) -> SourceResult<Box<dyn Decoder>> {
+    /// For each projected column the value that the folders of `file` give it, if they do.
+    pub(super) fn constants(&self, file: &InputFile) -> SourceResult<Vec<Option<ScalarValue>>> {
+        let schema = self.projected_schema()?;
+        folder_values(file, &schema, self.unit)
+    }
+
+    fn decoder(&self, file: &InputFile) -> SourceResult<Box<dyn Decoder>> {
+        let (display, constants) = (&file.display, self.constants(file)?);
         Ok(match &self.format {
-            Format::Csv(options) => Box::new(CsvDecoder::new(
-                display,
-                self.schema.clone(),
-                &self.projection,
-                options.clone(),
-                self.unit,
-                self.batch_rows,
-            )?),
-            Format::Json => Box::new(JsonDecoder::new(
-                display,
-                self.projected_schema()?,
-                self.unit,
-                self.batch_rows,
-            )),
+            Format::Csv(options) => {
+                let decoder = CsvDecoder::new(
+                    display,
+                    self.schema.clone(),
+                    &self.projection,
+                    options.clone(),
+                    self.unit,
+                    self.batch_rows,
+                )?;
+                Box::new(decoder.with_constants(constants))
+            }
+            Format::Json => {
+                let schema = self.projected_schema()?;
+                let decoder = JsonDecoder::new(display, schema, self.unit, self.batch_rows);
+                Box::new(decoder.of_source(&self.schema).with_constants(constants))
+            }
             Format::Parquet => {
                 return Err(SourceError::corrupt(
                     display,
@@ -160,7 +171,7 @@ impl TextReader {
             given => given,
         };
         let inflate = Inflate::new(compression).map_err(|error| damaged(&file.display, error))?;
-        let decoder = settings.decoder(&file.display)?;
+        let decoder = settings.decoder(&file)?;
         Ok(Self {
             decoder,
             display: file.display,

@@ -4,7 +4,8 @@
 //! midnight, no offset is UTC, and second 60 is the first of the next minute. A number has
 //! the unit that is given, or that its size tells. Finer than microseconds is cut off
 //! downwards, in text and in numbers alike, so that one instant has one value. Years are
-//! 0000 to 9999: further out, adding a window to a time could overflow.
+//! 0001 to 9999, in every format: further out, adding a window to a time could overflow, and no
+//! calendar function of SQL has an answer.
 
 use super::format::EpochUnit;
 use super::number::{Number, Rounding, parse_number, plain_integer};
@@ -12,8 +13,11 @@ use super::value::Unfit;
 
 const SECOND_US: i64 = 1_000_000;
 const DAY_S: i64 = 86_400;
-/// 0000-01-01T00:00:00 and 9999-12-31T23:59:59.999999.
-const RANGE_US: std::ops::RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
+const DAY_US: i64 = DAY_S * SECOND_US;
+/// 0001-01-01T00:00:00 and 9999-12-31T23:59:59.999999.
+const RANGE_US: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+/// 0001-01-01 and 9999-12-31.
+const RANGE_DAYS: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;
 
 /// Microseconds since 1970-01-01 UTC of a time in text, or of a number in text in `unit`
 /// (by its size where that is `None`). `None` if it is neither, or out of range.
@@ -45,8 +49,28 @@ pub(super) fn date(text: &[u8]) -> Result<i32, Unfit> {
     if text.len() < 10 || text[4] != b'-' || text[7] != b'-' {
         return Err(Unfit::Malformed);
     }
-    let time_us = civil(text).ok_or(Unfit::Malformed)?;
-    i32::try_from(time_us.div_euclid(DAY_S * SECOND_US)).map_err(|_| Unfit::OutOfRange)
+    civil(text).ok_or(Unfit::Malformed).and_then(in_range).map(day_of)
+}
+
+/// The day in UTC of a time that is in range.
+pub(super) fn day_of(time_us: i64) -> i32 {
+    let day = time_us.div_euclid(DAY_US);
+    i32::try_from(day).unwrap_or(if day < 0 { i32::MIN } else { i32::MAX })
+}
+
+/// The midnight of a day, counted from 1970-01-01.
+pub(super) fn from_days(day: i64) -> Result<i64, Unfit> {
+    day.checked_mul(DAY_US).ok_or(Unfit::OutOfRange).and_then(in_range)
+}
+
+/// Whether a time is one of the years 1 to 9999.
+pub(super) fn is_time(time_us: i64) -> bool {
+    RANGE_US.contains(&time_us)
+}
+
+/// Whether a day is one of the years 1 to 9999.
+pub(super) fn is_day(day: i32) -> bool {
+    RANGE_DAYS.contains(&day)
 }
 
 /// Microseconds of seconds that are not text, to the nearest.
@@ -97,8 +121,9 @@ fn unit_of(magnitude: f64) -> EpochUnit {
     }
 }
 
-fn in_range(time_us: i64) -> Result<i64, Unfit> {
-    if RANGE_US.contains(&time_us) { Ok(time_us) } else { Err(Unfit::OutOfRange) }
+/// The time, if it is one of the years 1 to 9999.
+pub(super) fn in_range(time_us: i64) -> Result<i64, Unfit> {
+    if is_time(time_us) { Ok(time_us) } else { Err(Unfit::OutOfRange) }
 }
 
 /// `YYYY-MM-DD`, then nothing or a time; the caller has seen ten bytes and both dashes.

@@ -40,6 +40,9 @@ impl Unfit {
         let (value, name) = (shown(value), sql_name(to));
         match self {
             Self::Malformed => format!("{value} is not {name}"),
+            Self::OutOfRange if matches!(to, DataType::Timestamp(..) | DataType::Date32) => {
+                format!("{value} is out of the range of {name}, the years 1 to 9999")
+            }
             Self::OutOfRange => format!("{value} is out of the range of {name}"),
             Self::Fraction => format!("{value} has a fraction, which {name} cannot hold"),
         }
@@ -138,7 +141,7 @@ fn primitives<T: ArrowPrimitiveType>(
         } else {
             let value = text.value(row);
             parse(value).unwrap_or_else(|unfit| {
-                report(row, unfit.message(value, to));
+                report(row, unfit, unfit.message(value, to));
                 T::Native::default()
             })
         });
@@ -155,7 +158,7 @@ fn booleans(text: &StringViewArray, to: &DataType, report: Report<'_>) -> Boolea
             Some(value) if value.eq_ignore_ascii_case("true") => Some(true),
             Some(value) if value.eq_ignore_ascii_case("false") => Some(false),
             Some(value) => {
-                report(row, Unfit::Malformed.message(value, to));
+                report(row, Unfit::Malformed, Unfit::Malformed.message(value, to));
                 None
             }
         };

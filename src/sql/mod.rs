@@ -3,6 +3,7 @@
 
 mod clause;
 mod error;
+mod field_path;
 #[cfg(test)]
 mod fixture;
 mod interval;
@@ -24,6 +25,7 @@ mod windows;
 
 pub use clause::{Clause, Refusal};
 pub use error::{SqlError, planner_message};
+pub use field_path::{field_of, field_path, with_column};
 pub use interval::{interval_spoken, interval_us, with_intervals_spoken};
 pub use nesting::check_nesting;
 pub use pane_function::{pane_functions, pane_start_expr, start_of_mark_expr, window_starts_expr};

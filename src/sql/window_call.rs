@@ -210,31 +210,57 @@ pub(super) fn relation_of(data: SqlExpr) -> Result<TableFactor> {
     })
 }
 
-/// The column that `ts` or `DESCRIPTOR(ts)` names, as it is written.
-pub(super) fn time_ident(expr: SqlExpr) -> Result<Ident> {
-    let ident = match expr {
-        SqlExpr::Identifier(ident) => Some(ident),
-        SqlExpr::CompoundIdentifier(idents) => idents.into_iter().next_back(),
+/// What `ts`, `event.timestamp` or one of them in `DESCRIPTOR(...)` names, as it is written.
+#[derive(Debug)]
+pub(super) enum TimeArgument {
+    /// A column, by its last name.
+    Column(Ident),
+    /// A column after its table, or a field of a struct; with its last name.
+    Path(SqlExpr, Ident),
+}
+
+/// The time that an argument names.
+pub(super) fn time_argument(expr: SqlExpr) -> Result<TimeArgument> {
+    match expr {
         SqlExpr::Function(call) if call.name.to_string().eq_ignore_ascii_case("descriptor") => {
-            match descriptor_argument(&call.args) {
-                Some(ident) => Some(ident),
-                None => return plan_err!("DESCRIPTOR takes one column: DESCRIPTOR(ts)"),
+            match descriptor_argument(&call.args).and_then(named_time) {
+                Some(time) => Ok(time),
+                None => plan_err!("DESCRIPTOR takes one column: DESCRIPTOR(ts)"),
             }
         }
-        other => return plan_err!("\"{other}\" is not a column; write DESCRIPTOR(ts)"),
-    };
-    match ident {
-        Some(ident) => Ok(ident),
-        None => plan_err!("the time column is missing; write DESCRIPTOR(ts)"),
+        expr => {
+            let text = expr.to_string();
+            match named_time(expr) {
+                Some(time) => Ok(time),
+                None => plan_err!("\"{text}\" is not a column; write DESCRIPTOR(ts)"),
+            }
+        }
     }
 }
 
-fn descriptor_argument(args: &FunctionArguments) -> Option<Ident> {
+fn named_time(expr: SqlExpr) -> Option<TimeArgument> {
+    match expr {
+        SqlExpr::Identifier(ident) => Some(TimeArgument::Column(ident)),
+        SqlExpr::CompoundIdentifier(idents) => {
+            let last = idents.last()?.clone();
+            Some(TimeArgument::Path(SqlExpr::CompoundIdentifier(idents), last))
+        }
+        SqlExpr::CompoundFieldAccess { root, access_chain } => {
+            let (SqlExpr::Identifier(ident), false) = (root.as_ref(), access_chain.is_empty())
+            else {
+                return None;
+            };
+            let first = ident.clone();
+            Some(TimeArgument::Path(SqlExpr::CompoundFieldAccess { root, access_chain }, first))
+        }
+        _ => None,
+    }
+}
+
+fn descriptor_argument(args: &FunctionArguments) -> Option<SqlExpr> {
     let FunctionArguments::List(list) = args else { return None };
     match list.args.as_slice() {
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(SqlExpr::Identifier(ident)))] => {
-            Some(ident.clone())
-        }
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))] => Some(expr.clone()),
         _ => None,
     }
 }

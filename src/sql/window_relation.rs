@@ -6,13 +6,15 @@ use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan};
-use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, TableFactor, UnaryOperator};
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Ident, TableFactor, UnaryOperator};
 use std::sync::Arc;
 
 use super::error::planner_message;
+use super::field_path::{field_path, with_column, without_column};
 use super::interval::interval_us;
 use super::window_call::{
-    Arguments, CUMULATE, HOP, SESSION, Signature, WindowCall, relation_of, time_ident,
+    Arguments, CUMULATE, HOP, SESSION, Signature, TimeArgument, WindowCall, relation_of,
+    time_argument,
 };
 use super::window_node::WindowNode;
 use super::window_shape::WindowShape;
@@ -35,14 +37,18 @@ impl RelationPlanner for WindowRelationPlanner {
         let Arguments { data, time, lengths, partition } = call.bind().map_err(placed)?;
         // What is wrong in the table's own query is at another place than the call.
         let input = context.plan(relation_of(data).map_err(placed)?)?;
-        let node = windows(call.signature, lengths, &input, context)
+        let plan = windows(call.signature, lengths, &input, context)
             .and_then(|windows| {
-                let time = time_column(time, &input, context)?;
                 let partition = partition_columns(partition, &input, context)?;
-                WindowNode::try_new(input, time, windows, partition)
+                match time_of(time, &input, context)? {
+                    Time::Column(time) => window(input, time, windows, partition),
+                    Time::Field(field) => {
+                        let (input, time) = with_column(input, field)?;
+                        without_column(window(input, time.clone(), windows, partition)?, &time)
+                    }
+                }
             })
             .map_err(placed)?;
-        let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, call.alias))))
     }
 }
@@ -108,12 +114,44 @@ fn length_us(
     }
 }
 
-fn time_column(
+fn window(
+    input: LogicalPlan,
+    time: Column,
+    windows: Windows,
+    partition: Vec<Column>,
+) -> Result<LogicalPlan> {
+    let node = WindowNode::try_new(input, time, windows, partition)?;
+    Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+}
+
+/// The time that a window is over.
+enum Time {
+    Column(Column),
+    /// A field of a struct.
+    Field(Expr),
+}
+
+fn time_of(
     expr: SqlExpr,
     input: &LogicalPlan,
     context: &mut dyn RelationPlannerContext,
+) -> Result<Time> {
+    let ident = match time_argument(expr)? {
+        TimeArgument::Column(ident) => ident,
+        // A column comes before a field of the same spelling, also in SQL.
+        TimeArgument::Path(path, last) => match context.sql_to_expr(path, input.schema()) {
+            Ok(field) if field_path(&field).is_some() => return Ok(Time::Field(field)),
+            _ => last,
+        },
+    };
+    time_column(ident, input, context).map(Time::Column)
+}
+
+fn time_column(
+    ident: Ident,
+    input: &LogicalPlan,
+    context: &mut dyn RelationPlannerContext,
 ) -> Result<Column> {
-    let ident = time_ident(expr)?;
     let span = Span::try_from_sqlparser_span(ident.span);
     let name = context.normalize_ident(ident);
     let (qualifier, field) = input.schema().qualified_field_with_unqualified_name(&name)?;

@@ -20,6 +20,7 @@ mod process;
 mod prometheus_text;
 mod property;
 mod proxy;
+mod reading;
 mod refusals;
 mod s3;
 mod s3_server;

@@ -1,7 +1,9 @@
 //! The columns of a source, as its `schema` declares them.
 //!
-//! Reads the mapping and checks names; the text of a single type is read by `sql_type`.
+//! Reads the mapping and checks names; the text of a single type is read by `sql_type`, and of one
+//! with others in it by `nested_type`.
 
+mod nested_type;
 mod sql_type;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
 const RESERVED_PREFIX: &str = "__";
 /// The deepest nesting of structs and arrays in one column.
 const DEPTH_MAX: usize = 32;
+const BRACKETS: [(char, char); 2] = [('(', ')'), ('<', '>')];
 
 /// A column of a source, or a field of a struct.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,7 +61,7 @@ pub enum ColumnType {
     Date,
     /// `TIMESTAMP`, `DATETIME`: microseconds, UTC.
     Timestamp,
-    /// A nested mapping of fields.
+    /// A nested mapping of fields, or `STRUCT<a INT, b VARCHAR>`.
     Struct(Vec<Column>),
     /// `[VARCHAR]` in YAML, or `VARCHAR[]`, `ARRAY<VARCHAR>`.
     Array(Box<ColumnType>),
@@ -101,7 +104,8 @@ fn columns<'a>(item: &Item<'a>, depth: usize) -> Option<Schema<'a>> {
     let mut cut_by_comma = false;
     for (name, entry) in entries {
         // `{x: DECIMAL(10, 2)}` without quotes is two keys to YAML, `x` and `2)`.
-        if cut_by_comma && entry.is_null() && name.ends_with(')') {
+        if cut_by_comma && entry.is_null() {
+            cut_by_comma = !name.ends_with([')', '>']);
             continue;
         }
         cut_by_comma = is_cut(entry.value());
@@ -142,10 +146,12 @@ fn array(item: &Item<'_>, depth: usize) -> Option<ColumnType> {
     }
 }
 
-/// Whether a type ends inside its parentheses.
+/// Whether a type ends inside its brackets.
 fn is_cut(value: &Value) -> bool {
     match value {
-        Value::Scalar { text, .. } => text.contains('(') && !text.contains(')'),
+        Value::Scalar { text, .. } => BRACKETS
+            .iter()
+            .any(|(open, close)| text.matches(*open).count() > text.matches(*close).count()),
         Value::List(_) | Value::Map(_) => false,
     }
 }

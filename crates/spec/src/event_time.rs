@@ -17,8 +17,12 @@ const FUTURE_MAX: Duration = Duration::from_secs(3600);
 /// Where a source's event time is, and how far its watermark stays behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EventTimeSpec {
-    /// The column that holds it; it is in the schema, as a `TIMESTAMP`.
+    /// The column that holds it, or the struct that it is in; YAML `column: ts`, and
+    /// `column: event.timestamp` for a field.
     pub column: String,
+    /// The fields of structs from that column to the event time, a `TIMESTAMP`; none where the
+    /// column is the event time itself.
+    pub fields: Vec<String>,
     /// How much older than the newest row a row may be without being late.
     pub delay: Duration,
     /// How long after its end a window still takes rows, and gives its result anew; 0 by default.
@@ -57,7 +61,7 @@ pub(crate) fn event_time(item: &Item<'_>, schema: Option<&Schema<'_>>) -> Option
     let fields = item.fields(&KEYS)?;
     let column = fields
         .required("column", "the column of the event time, such as column: ts")
-        .and_then(|item| column(&item, schema));
+        .and_then(|item| path(&item, schema));
     let delay = fields
         .required("delay", "how late a row may come, such as delay: 10s")
         .and_then(|item| duration(&item, Duration::ZERO));
@@ -68,8 +72,10 @@ pub(crate) fn event_time(item: &Item<'_>, schema: Option<&Schema<'_>>) -> Option
     let future_max =
         fields.setting("future_max", FUTURE_MAX, |item| duration(item, Duration::ZERO));
     let unit = fields.setting("unit", None, |item| choice(item, "a unit", &UNITS).map(Some));
+    let mut path = column?.into_iter();
     Some(EventTimeSpec {
-        column: column?,
+        column: path.next()?,
+        fields: path.collect(),
         delay: delay?,
         allowed_lateness: allowed_lateness?,
         idle_after: idle_after?,
@@ -78,21 +84,33 @@ pub(crate) fn event_time(item: &Item<'_>, schema: Option<&Schema<'_>>) -> Option
     })
 }
 
-fn column(item: &Item<'_>, schema: Option<&Schema<'_>>) -> Option<String> {
+impl EventTimeSpec {
+    /// The event time as the job names it: `ts`, `event.timestamp`.
+    pub fn spoken(&self) -> String {
+        std::iter::once(&self.column).chain(&self.fields).cloned().collect::<Vec<_>>().join(".")
+    }
+}
+
+/// The column of the event time and the fields below it. A column whose name has dots in it comes
+/// before a path of the same spelling.
+fn path(item: &Item<'_>, schema: Option<&Schema<'_>>) -> Option<Vec<String>> {
     item.parsed("the name of a column", |name| {
         let Some(columns) = schema else {
-            return Ok(name.to_owned());
+            return Ok(vec![name.to_owned()]);
         };
         let shown = quoted(name);
-        let times = columns.iter().filter(|(_, ty)| *ty == Some(ColumnType::Timestamp));
-        let times: Vec<&str> = times.map(|(name, _)| *name).collect();
-        match columns.iter().find(|(column, _)| *column == name) {
+        let times = times_of(columns);
+        let times: Vec<&str> = times.iter().map(String::as_str).collect();
+        let known: Vec<_> = columns.iter().map(|(name, ty)| (*name, ty.as_ref())).collect();
+        match found(&known, name) {
             None => {
                 let names = columns.iter().map(|(name, _)| *name);
                 let near = nearest(name, times.iter().copied()).or_else(|| nearest(name, names));
                 Err(format!("{shown} is not in the schema; write {}", right(near, &times)))
             }
-            Some((_, Some(ColumnType::Timestamp) | None)) => Ok(name.to_owned()),
+            Some((path, Some(ColumnType::Timestamp) | None)) => {
+                Ok(path.into_iter().map(str::to_owned).collect())
+            }
             Some(_) => Err(match times.as_slice() {
                 [] => format!("{shown} is not a TIMESTAMP; make it one in the schema"),
                 times => format!(
@@ -102,6 +120,46 @@ fn column(item: &Item<'_>, schema: Option<&Schema<'_>>) -> Option<String> {
             }),
         }
     })
+}
+
+/// A path to a field, and its type where that was understood.
+type Found<'a> = (Vec<&'a str>, Option<&'a ColumnType>);
+
+/// The column of this name, or the field that a dotted name leads to through structs.
+fn found<'a>(columns: &[(&'a str, Option<&'a ColumnType>)], name: &str) -> Option<Found<'a>> {
+    if let Some((column, ty)) = columns.iter().find(|(column, _)| *column == name) {
+        return Some((vec![column], *ty));
+    }
+    columns.iter().find_map(|(column, ty)| {
+        let rest = name.strip_prefix(column)?.strip_prefix('.')?;
+        let Some(ColumnType::Struct(fields)) = ty else { return None };
+        let fields: Vec<_> =
+            fields.iter().map(|field| (field.name.as_str(), Some(&field.ty))).collect();
+        let (path, ty) = found(&fields, rest)?;
+        Some((std::iter::once(*column).chain(path).collect(), ty))
+    })
+}
+
+/// The names of all times in the schema, dotted inside structs.
+fn times_of(columns: &Schema<'_>) -> Vec<String> {
+    fn collect(name: String, ty: &ColumnType, times: &mut Vec<String>) {
+        match ty {
+            ColumnType::Timestamp => times.push(name),
+            ColumnType::Struct(fields) => {
+                for field in fields {
+                    collect(format!("{name}.{}", field.name), &field.ty, times);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut times = Vec::new();
+    for (name, ty) in columns {
+        if let Some(ty) = ty {
+            collect((*name).to_owned(), ty, &mut times);
+        }
+    }
+    times
 }
 
 fn right(near: Option<&str>, times: &[&str]) -> String {

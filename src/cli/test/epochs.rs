@@ -111,7 +111,12 @@ fn by_time(spec: &SourceSpec, a: &Member<'_>, b: &Member<'_>) -> Ordering {
 
 fn event_time(spec: &SourceSpec, row: &Row) -> Option<i64> {
     let unit = spec.event_time.unit;
-    match row.get(&spec.event_time.column)? {
+    let mut time = row.get(&spec.event_time.column)?;
+    for name in &spec.event_time.fields {
+        let Value::Map(fields) = time else { return None };
+        time = fields.get(name)?;
+    }
+    match time {
         Value::Text(text) => parse_timestamp(text, unit),
         number @ (Value::Whole(_) | Value::Float(_)) => parse_timestamp(&number.to_string(), unit),
         _ => None,

@@ -68,7 +68,7 @@ fn plain(expr: &Expr, input: &LogicalPlan) -> String {
     let renamed = unaliased(expr).clone().transform(|part| match part {
         Expr::Column(column) => {
             let name = match origin(input, &column) {
-                Origin::Source { column: name, .. } => name,
+                Origin::Source { path, .. } => path.join("."),
                 Origin::Window { column: name } => name,
                 Origin::Computed => column.name.clone(),
             };

@@ -13,6 +13,17 @@ pub(super) struct Record {
     pub(super) line_breaks: u64,
 }
 
+/// How records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dialect {
+    /// The byte between fields.
+    pub(super) delimiter: u8,
+    /// The byte that ends a line: `\n`, before which there may be a `\r`, or `\r` alone.
+    pub(super) line_end: u8,
+    /// Whether a backslash inside quotes takes the meaning off a quote or a backslash after it.
+    pub(super) backslash: bool,
+}
+
 /// A field's place in its record, without its quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Field {
@@ -21,22 +32,33 @@ pub(super) struct Field {
     /// Whether it stood in quotes.
     pub(super) quoted: bool,
     escaped: bool,
+    backslash: bool,
 }
 
 impl Field {
-    /// The value of the field; `scratch` is used if it holds `""`.
+    /// Whether nothing stands between its delimiters.
+    pub(super) fn is_nothing(&self) -> bool {
+        !self.quoted && self.start == self.end
+    }
+
+    /// The value of the field; `scratch` is used if it holds an escaped byte.
     pub(super) fn unescape<'a>(&self, record: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
         let raw = &record[self.start..self.end];
         if !self.escaped {
             return raw;
         }
         scratch.clear();
-        let mut quote_before = false;
-        for byte in raw {
-            quote_before = *byte == b'"' && !quote_before;
-            if !quote_before {
-                scratch.push(*byte);
-            }
+        let mut at = 0;
+        while let Some(byte) = raw.get(at) {
+            let next = raw.get(at + 1);
+            let is_escape = match byte {
+                b'"' => next == Some(&b'"'),
+                b'\\' => self.backslash && matches!(next, Some(b'"' | b'\\')),
+                _ => false,
+            };
+            at += usize::from(is_escape);
+            scratch.push(if is_escape { *next.unwrap_or(byte) } else { *byte });
+            at += 1;
         }
         scratch
     }
@@ -64,16 +86,16 @@ pub(super) enum Split {
 }
 
 /// Splits the record at the start of `bytes`; its fields are left in `fields`.
-pub(super) fn split(bytes: &[u8], end: bool, delimiter: u8, fields: &mut Vec<Field>) -> Split {
+pub(super) fn split(bytes: &[u8], end: bool, dialect: Dialect, fields: &mut Vec<Field>) -> Split {
     fields.clear();
-    if let Some(length) = blank(bytes, end) {
+    if let Some(length) = line_break(bytes, end, dialect) {
         return Split::Blank { length };
     }
     let mut at = 0;
     let mut line_breaks = 0;
     loop {
         let field = if bytes.get(at) == Some(&b'"') {
-            match quoted(bytes, at, &mut line_breaks) {
+            match quoted(bytes, at, dialect, &mut line_breaks) {
                 Some(field) => field,
                 None if end => {
                     let record =
@@ -83,39 +105,44 @@ pub(super) fn split(bytes: &[u8], end: bool, delimiter: u8, fields: &mut Vec<Fie
                 None => return Split::Incomplete,
             }
         } else {
-            unquoted(bytes, at, delimiter)
+            unquoted(bytes, at, dialect)
         };
         at = field.end + usize::from(field.quoted);
         fields.push(field);
-        let line_end = match &bytes[at..] {
-            [] if end => at,
+        let rest = &bytes[at..];
+        let length = match rest {
+            [] if end => 0,
             [] | [b'\r'] if !end => return Split::Incomplete,
-            [b'\n', ..] => at + 1,
-            [b'\r', b'\n', ..] => at + 2,
-            [b'\r'] => at + 1,
-            [next, ..] if *next == delimiter => {
+            [next, ..] if *next == dialect.delimiter => {
                 at += 1;
                 continue;
             }
-            _ => return after_quote(bytes, at, end, line_breaks),
+            _ => match line_break(rest, end, dialect) {
+                Some(length) => length,
+                None => return after_quote(bytes, at, end, dialect, line_breaks),
+            },
         };
-        line_breaks += u64::from(bytes[..line_end].ends_with(b"\n"));
-        return Split::Record(Record { start: 0, length: line_end, content: at, line_breaks });
+        let record_end = at + length;
+        line_breaks += u64::from(bytes[at..record_end].contains(&dialect.line_end));
+        return Split::Record(Record { start: 0, length: record_end, content: at, line_breaks });
     }
 }
 
-fn blank(bytes: &[u8], end: bool) -> Option<usize> {
+/// The length of the line break at the start of `bytes`, where there is one.
+fn line_break(bytes: &[u8], end: bool, dialect: Dialect) -> Option<usize> {
     match bytes {
-        [b'\n', ..] => Some(1),
         [b'\r', b'\n', ..] => Some(2),
-        [b'\r'] if end => Some(1),
-        _ => None,
+        // What follows it may still come.
+        [b'\r'] => end.then_some(1),
+        [byte, ..] => (*byte == dialect.line_end).then_some(1),
+        [] => None,
     }
 }
 
 /// The field whose opening quote is at `open`, if it is closed.
-fn quoted(bytes: &[u8], open: usize, line_breaks: &mut u64) -> Option<Field> {
+fn quoted(bytes: &[u8], open: usize, dialect: Dialect, line_breaks: &mut u64) -> Option<Field> {
     let (mut at, mut escaped) = (open + 1, false);
+    let backslash = dialect.backslash;
     loop {
         match bytes.get(at)? {
             b'"' if bytes.get(at + 1) == Some(&b'"') => {
@@ -123,10 +150,14 @@ fn quoted(bytes: &[u8], open: usize, line_breaks: &mut u64) -> Option<Field> {
                 at += 2;
             }
             b'"' => {
-                return Some(Field { start: open + 1, end: at, quoted: true, escaped });
+                return Some(Field { start: open + 1, end: at, quoted: true, escaped, backslash });
+            }
+            b'\\' if backslash && matches!(bytes.get(at + 1)?, b'"' | b'\\') => {
+                escaped = true;
+                at += 2;
             }
             byte => {
-                *line_breaks += u64::from(*byte == b'\n');
+                *line_breaks += u64::from(*byte == dialect.line_end);
                 at += 1;
             }
         }
@@ -134,23 +165,23 @@ fn quoted(bytes: &[u8], open: usize, line_breaks: &mut u64) -> Option<Field> {
 }
 
 /// The field that begins at `start` and ends before a delimiter or a line break.
-fn unquoted(bytes: &[u8], start: usize, delimiter: u8) -> Field {
+fn unquoted(bytes: &[u8], start: usize, dialect: Dialect) -> Field {
     let rest = &bytes[start..];
     let mut length = 0;
     while let Some(byte) = rest.get(length) {
-        let line_end = *byte == b'\n'
+        let line_end = *byte == dialect.line_end
             || (*byte == b'\r' && matches!(rest.get(length + 1), None | Some(b'\n')));
-        if *byte == delimiter || line_end {
+        if *byte == dialect.delimiter || line_end {
             break;
         }
         length += 1;
     }
-    Field { start, end: start + length, quoted: false, escaped: false }
+    Field { start, end: start + length, quoted: false, escaped: false, backslash: false }
 }
 
 /// A quote was closed at `at`, and something else than a delimiter follows: the line is bad.
-fn after_quote(bytes: &[u8], at: usize, end: bool, line_breaks: u64) -> Split {
-    let (length, broken) = match bytes[at..].iter().position(|byte| *byte == b'\n') {
+fn after_quote(bytes: &[u8], at: usize, end: bool, dialect: Dialect, line_breaks: u64) -> Split {
+    let (length, broken) = match bytes[at..].iter().position(|byte| *byte == dialect.line_end) {
         Some(length) => (at + length + 1, true),
         None if end => (bytes.len(), false),
         None => return Split::Incomplete,

@@ -110,7 +110,10 @@ fn bad_records_are_rejected_by_line() {
 #[test]
 fn a_header_that_cannot_be_right_is_an_error() {
     for (text, says) in [
-        ("id,name,id\n", "t.csv: line 1: the header has two columns \"id\""),
+        (
+            "id,name,id\n",
+            "t.csv: line 1: the header has two columns \"id\", fields 1 and 3, and the job reads it",
+        ),
         ("\n1;2\n", "t.csv: line 2: the header has none of the declared columns; it has 1;2"),
         ("id,\"name\n", "a quote is never closed"),
     ] {
@@ -128,6 +131,72 @@ fn a_header_that_cannot_be_right_is_an_error() {
         )
         .is_err()
     );
+}
+
+#[test]
+fn a_name_that_is_twice_matters_only_where_it_is_read() {
+    let decoded = decode("id,len,at,name,len,at\n1,20,x,a,21,y\n");
+    assert_eq!((names(&decoded), &decoded.rejects), (vec![Some("a")], &vec![]));
+    // As many names as there may be fields are looked up in one pass over them.
+    let header: String = (0..200_000).map(|at| format!(",c{at}")).collect();
+    let begun = std::time::Instant::now();
+    assert_eq!(names(&decode(&format!("id,name{header}\n"))), [None; 0]);
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn comments_before_the_header_are_skipped() {
+    let text = "# made by \"x\n#id\n\n#\r\nid,name\n#1,a\n2,b\n";
+    let decoded = decode(text.replace("#id", "#ident").as_str());
+    assert_eq!(names(&decoded), [Some("b")]);
+    assert_eq!((decoded.rejects[0].line, decoded.rejects[0].field.as_deref()), (6, Some("id")));
+    assert_eq!(names(&decode("#seq,id,name\n9,1,a\n")), [Some("a")], "it is the header");
+}
+
+#[test]
+fn a_backslash_before_a_quote_is_an_escape_where_the_record_fits_no_other_way() {
+    let decoded = decode(
+        "id,name\n1,\"say \\\"hi\\\", \\\\ and\\n\"\n2,\"C:\\\"\n3,\"a\\\"\"b\"\n4,\"he said \\\"\"\n5,x\n",
+    );
+    assert_eq!(decoded.rejects, []);
+    assert_eq!(
+        names(&decoded),
+        [
+            Some("say \"hi\", \\ and\\n"),
+            Some("C:\\"),
+            Some("a\\\"b"),
+            Some("he said \""),
+            Some("x")
+        ]
+    );
+}
+
+#[test]
+fn lines_may_end_with_carriage_returns_alone() {
+    let decoded = decode("id,name\r1,\"a\rb\"\r\r2,c\rx,d\r3,e");
+    assert_eq!(names(&decoded), [Some("a\rb"), Some("c"), Some("e")]);
+    assert_eq!(decoded.rejects[0].line, 6);
+    assert_eq!(names(&decode("id,name\n1,a\rb\n")), [Some("a\rb")], "the header's line end counts");
+}
+
+#[test]
+fn delimiters_at_the_end_of_a_line_are_no_fields() {
+    for text in ["id,name,\n1,a,\n2,b\n", "id,name\n1,a,\n2,b,,\n", "id,name,,\n1,a,x,y\n2,b,\n"] {
+        assert_eq!(names(&decode(text)), [Some("a"), Some("b")], "{text:?}");
+    }
+    let decoded = decode("id,name\n1,a,\"\"\n2,b,x\n3,c\n");
+    assert_eq!((names(&decoded), decoded.rejects.len()), (vec![Some("c")], 2));
+}
+
+#[test]
+fn a_column_that_the_header_has_not_is_what_the_folders_say() {
+    let constant = datafusion::common::ScalarValue::Utf8View(Some("acme".to_owned()));
+    let constants = vec![None, Some(constant)];
+    let decoder = || decoder(b',', None).with_constants(constants.clone());
+    let decoded = drain(&mut decoder(), b"id\n1\n2\n", &[]).unwrap();
+    assert_eq!(names(&decoded), [Some("acme"); 2]);
+    let decoded = drain(&mut decoder(), b"id,name\n1,\n2,x\n", &[]).unwrap();
+    assert_eq!(names(&decoded), [None, Some("x")], "the file has the column");
 }
 
 #[test]
@@ -153,6 +222,8 @@ fn field() -> impl Strategy<Value = String> {
         "[a-zé\",\r\n]{0,5}".prop_map(|text| format!("\"{}\"", text.replace('"', "\"\""))),
         Just("a\"b".to_owned()),
         Just("\"a\"b".to_owned()),
+        Just("\"a\\\"b\"".to_owned()),
+        Just("\"a\\\"\"".to_owned()),
     ]
 }
 
@@ -160,10 +231,11 @@ proptest! {
     #[test]
     fn cutting_into_blocks_changes_nothing(
         rows in prop::collection::vec(prop::collection::vec(field(), 1..4), 0..30),
-        line_break in prop::sample::select(vec!["\n", "\r\n"]),
+        line_break in prop::sample::select(vec!["\n", "\r\n", "\r"]),
+        head in prop::sample::select(vec!["", "# a\n", "\n#\r\n"]),
         cuts in prop::collection::vec(0.0..1.0_f64, 0..10),
     ) {
-        let mut text = "name,id".to_owned();
+        let mut text = format!("{head}name,id");
         for row in rows {
             text += line_break;
             text += &row.join(",");

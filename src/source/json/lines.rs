@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Deeper nesting than this is not read: arrow-json's messages recurse over it.
 const DEPTH_MAX: usize = 1024;

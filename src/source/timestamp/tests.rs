@@ -99,7 +99,10 @@ fn the_size_of_a_number_tells_its_unit_unless_it_is_given() {
 
 #[test]
 fn far_away_times_are_out_of_range() {
-    assert_eq!(text("0000-01-01"), Some(-62_167_219_200_000_000));
+    assert_eq!(text("0001-01-01"), Some(-62_135_596_800_000_000));
+    assert_eq!(timestamp(b"0000-12-31T23:59:59.999999", None), Err(Unfit::OutOfRange));
+    assert_eq!(date(b"0000-12-31"), Err(Unfit::OutOfRange));
+    assert_eq!((date(b"0001-01-01"), date(b"9999-12-31")), (Ok(-719_162), Ok(2_932_896)));
     assert_eq!(timestamp(b"9999-12-31T23:59:59-01:00", None), Err(Unfit::OutOfRange));
     assert_eq!(timestamp(b"1000000000000000", Some(EpochUnit::Seconds)), Err(Unfit::OutOfRange));
     assert_eq!(timestamp(b"1e30", None), Err(Unfit::OutOfRange));

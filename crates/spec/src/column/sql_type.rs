@@ -4,6 +4,7 @@
 //! `INT8` has eight bytes, `FLOAT` is `REAL`.
 
 use super::ColumnType;
+use super::nested_type::{Wrong, nested_type};
 use crate::report::quoted;
 use crate::suggest::nearest;
 
@@ -11,7 +12,8 @@ use crate::suggest::nearest;
 const DECIMAL_DIGITS_MAX: u8 = 38;
 /// The types as messages name them.
 const NAMES: &str = "BOOLEAN, TINYINT, SMALLINT, INT, BIGINT, REAL, DOUBLE, DECIMAL(10, 2), \
-                     VARCHAR, DATE, TIMESTAMP, [VARCHAR] for an array, a mapping for a struct";
+                     VARCHAR, DATE, TIMESTAMP, [VARCHAR] or ARRAY<VARCHAR> for an array, a mapping or \
+                     STRUCT<a INT> for a struct";
 
 /// Every spelling of a type without parameters.
 const SPELLINGS: [(&str, ColumnType); 31] = [
@@ -50,38 +52,22 @@ const SPELLINGS: [(&str, ColumnType); 31] = [
 
 const DECIMAL: ColumnType = ColumnType::Decimal { precision: 38, scale: 10 };
 
-/// Reads a type such as `varchar`, `DECIMAL(10, 2)`, `INT[]` or `ARRAY<INT>`, nested at most
-/// `depth_max` arrays deep.
+/// Reads a type such as `varchar`, `DECIMAL(10, 2)`, `INT[]`, `ARRAY<INT>` or
+/// `STRUCT<a INT, b VARCHAR>`, nested at most `depth_max` deep.
 ///
 /// # Errors
 ///
 /// Says why the text is not a type and what to write.
 pub(super) fn parse_type(text: &str, depth_max: usize) -> Result<ColumnType, String> {
-    let folded = text.to_uppercase().split_whitespace().collect::<Vec<_>>().join(" ");
-    array_or_simple(&folded, depth_max).map_err(|right| {
+    nested_type(text, depth_max).map_err(|right| {
         let right = right.unwrap_or_else(|| format!("write one of {NAMES}"));
         format!("{} is not a type; {right}", quoted(text))
     })
 }
 
-/// The type, or what would be right, if that is known.
-fn array_or_simple(text: &str, depth_max: usize) -> Result<ColumnType, Option<String>> {
-    let element = match text.strip_suffix("[]") {
-        Some(element) => Some(element),
-        None => text
-            .strip_prefix("ARRAY")
-            .and_then(|rest| rest.trim_start().strip_prefix('<')?.strip_suffix('>')),
-    };
-    let Some(element) = element else {
-        return simple(text);
-    };
-    if depth_max <= 1 {
-        return Err(Some("write fewer nested arrays".to_owned()));
-    }
-    Ok(ColumnType::Array(Box::new(array_or_simple(element.trim(), depth_max - 1)?)))
-}
-
-fn simple(text: &str) -> Result<ColumnType, Option<String>> {
+/// The type without others in it that `text`, in upper case, names; or what would be right, if that
+/// is known.
+pub(super) fn scalar(text: &str) -> Result<ColumnType, Wrong> {
     if let Some((_, ty)) = SPELLINGS.iter().find(|(name, _)| *name == text) {
         return Ok(ty.clone());
     }
@@ -132,9 +118,8 @@ fn unknown(text: &str) -> Option<String> {
         "INT64" => "write BIGINT",
         "FLOAT32" => "write REAL",
         "FLOAT64" => "write DOUBLE",
-        "STRUCT" | "OBJECT" | "ROW" | "MAP" => "write a mapping of its fields",
-        _ if text.starts_with("STRUCT") || text.starts_with("ROW") => {
-            "write a mapping of its fields"
+        "STRUCT" | "OBJECT" | "ROW" | "MAP" => {
+            "write a mapping of its fields, or STRUCT<a INT, b VARCHAR>"
         }
         "ARRAY" | "LIST" => "write the type of its elements in brackets, such as [VARCHAR]",
         "JSON" | "JSONB" => "write VARCHAR for its text, or a mapping of its fields",

@@ -53,6 +53,7 @@ fn flows() -> SourceSpec {
         schema: columns.map(|(name, ty)| column(name, ty)).to_vec(),
         event_time: EventTimeSpec {
             column: "ts".to_owned(),
+            fields: vec![],
             delay: Duration::from_secs(10),
             allowed_lateness: Duration::ZERO,
             idle_after: Duration::from_secs(60),

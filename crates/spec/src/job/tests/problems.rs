@@ -1,6 +1,6 @@
 //! Each problem that a job file can have, as it is told.
 
-use super::{JOB, changed, wrong};
+use super::{JOB, changed, parse, wrong};
 
 #[test]
 fn five_mistakes_are_named_with_their_lines_in_one_go() {
@@ -204,6 +204,21 @@ fn the_event_time_is_a_timestamp_of_the_schema() {
             "{at}.column: \"host\" is not a TIMESTAMP; make it one in the schema, or write ts"
         ),
     );
+    // A field of a struct is one by its path, and only if it is a time.
+    for (path, reason) in [
+        ("e.at", None),
+        ("e.t", Some("\"e.t\" is not in the schema; write e.at")),
+        ("e.n", Some("\"e.n\" is not a TIMESTAMP; make it one in the schema, or write ts or e.at")),
+        ("e", Some("\"e\" is not a TIMESTAMP; make it one in the schema, or write ts or e.at")),
+        ("ts.x", Some("\"ts.x\" is not in the schema; write ts or e.at")),
+    ] {
+        let text = changed("host: VARCHAR", "host: VARCHAR, e: {n: INT, at: TIMESTAMP}");
+        let text = text.replace("column: ts", &format!("column: {path}"));
+        match reason {
+            Some(reason) => assert_eq!(wrong(&text), format!("{at}.column: {reason}")),
+            None => assert_eq!(parse(&text).unwrap().sources[0].event_time.fields, ["at"]),
+        }
+    }
     told(
         "delay: 10s",
         "delay: 10s, unit: seconds",
