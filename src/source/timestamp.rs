@@ -40,14 +40,27 @@ pub(super) fn timestamp(text: &[u8], unit: Option<EpochUnit>) -> Result<i64, Unf
     } else if let Some(value) = plain_integer(text) {
         from_integer(value, unit)
     } else {
-        from_number(parse_number(text).ok_or(Unfit::Malformed)?, unit)
+        from_number(parse_number(text).ok_or_else(|| unfit(text))?, unit)
+    }
+}
+
+/// Why text that is neither a time of four digits of year nor a number is no time: one that other
+/// systems write for infinite times, years of more digits and years before Christ is out of range.
+fn unfit(text: &[u8]) -> Unfit {
+    let rest = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let digits_min = if rest.len() < text.len() { 4 } else { 5 };
+    let is_far = digits >= digits_min && rest.get(digits) == Some(&b'-');
+    match is_far || rest.eq_ignore_ascii_case(b"infinity") || rest.eq_ignore_ascii_case(b"inf") {
+        true => Unfit::OutOfRange,
+        false => Unfit::Malformed,
     }
 }
 
 /// Days since 1970-01-01 of a date, or of the day in UTC of a time.
 pub(super) fn date(text: &[u8]) -> Result<i32, Unfit> {
     if text.len() < 10 || text[4] != b'-' || text[7] != b'-' {
-        return Err(Unfit::Malformed);
+        return Err(unfit(text));
     }
     civil(text).ok_or(Unfit::Malformed).and_then(in_range).map(day_of)
 }

@@ -216,7 +216,7 @@ pub(super) enum TimeArgument {
     /// A column, by its last name.
     Column(Ident),
     /// A column after its table, or a field of a struct; with its last name.
-    Path(SqlExpr, Ident),
+    Path(Box<SqlExpr>, Ident),
 }
 
 /// The time that an argument names.
@@ -243,7 +243,7 @@ fn named_time(expr: SqlExpr) -> Option<TimeArgument> {
         SqlExpr::Identifier(ident) => Some(TimeArgument::Column(ident)),
         SqlExpr::CompoundIdentifier(idents) => {
             let last = idents.last()?.clone();
-            Some(TimeArgument::Path(SqlExpr::CompoundIdentifier(idents), last))
+            Some(TimeArgument::Path(Box::new(SqlExpr::CompoundIdentifier(idents)), last))
         }
         SqlExpr::CompoundFieldAccess { root, access_chain } => {
             let (SqlExpr::Identifier(ident), false) = (root.as_ref(), access_chain.is_empty())
@@ -251,7 +251,8 @@ fn named_time(expr: SqlExpr) -> Option<TimeArgument> {
                 return None;
             };
             let first = ident.clone();
-            Some(TimeArgument::Path(SqlExpr::CompoundFieldAccess { root, access_chain }, first))
+            let field = SqlExpr::CompoundFieldAccess { root, access_chain };
+            Some(TimeArgument::Path(Box::new(field), first))
         }
         _ => None,
     }

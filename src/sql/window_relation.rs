@@ -139,7 +139,7 @@ fn time_of(
     let ident = match time_argument(expr)? {
         TimeArgument::Column(ident) => ident,
         // A column comes before a field of the same spelling, also in SQL.
-        TimeArgument::Path(path, last) => match context.sql_to_expr(path, input.schema()) {
+        TimeArgument::Path(path, last) => match context.sql_to_expr(*path, input.schema()) {
             Ok(field) if field_path(&field).is_some() => return Ok(Time::Field(field)),
             _ => last,
         },

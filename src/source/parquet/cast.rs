@@ -15,11 +15,12 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Date64Type, Fields, Float64Type, Int64Type, TimeUnit,
+    DataType, Date32Type, Date64Type, Field, Fields, Float64Type, Int64Type, TimeUnit,
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     TimestampSecondType,
 };
 use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::json::writer::{EncoderOptions, make_encoder};
 use datafusion::arrow::util::display::array_value_to_string;
 
 use crate::source::convert::{Report, dotted, entry_names};
@@ -72,6 +73,7 @@ pub(super) fn check(from: &DataType, to: &DataType, path: &str) -> Result<(), Wr
             let Struct(found) = entries.data_type() else { return Err(wrong()) };
             let [key, value] = found.iter().as_slice() else { return Err(wrong()) };
             match to {
+                DataType::Utf8View => Ok(()),
                 List(item) => {
                     let names = entry_names(found, item.data_type());
                     let fields = found.iter().zip(names);
@@ -122,6 +124,7 @@ fn scalar_fits(from: &DataType, to: &DataType) -> bool {
         (_, Utf8View) => {
             let is_clock = matches!(from, Time32(_) | Time64(_));
             is_text(from)
+                || from.is_nested()
                 || is_bytes(from)
                 || is_instant
                 || is_clock
@@ -200,10 +203,30 @@ fn text(array: &ArrayRef, is_uuid: bool, report: Report<'_>) -> Result<ArrayRef,
         DataType::FixedSizeBinary(16) if is_uuid => Ok(uuids(array.as_fixed_size_binary())),
         DataType::FixedSizeBinary(_) => bytes(&cast(array, &DataType::Binary)?, report),
         from if is_bytes(from) => bytes(array, report),
+        from if from.is_nested() => json(array),
         // As microseconds of UTC: a zone's name is unknown to the cast.
         DataType::Timestamp(..) => cast(&time(array, None, report)?, &to),
         _ => cast(array, &to),
     }
+}
+
+/// Structs, lists and maps as their JSON.
+fn json(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let field = Arc::new(Field::new("", array.data_type().clone(), true));
+    let options = EncoderOptions::default().with_explicit_nulls(true);
+    let mut encoder = make_encoder(&field, array, &options)?;
+    let mut builder = StringViewBuilder::with_capacity(array.len());
+    let mut text = Vec::new();
+    for row in 0..array.len() {
+        text.clear();
+        if array.is_null(row) {
+            builder.append_null();
+            continue;
+        }
+        encoder.encode(row, &mut text);
+        builder.append_value(String::from_utf8_lossy(&text));
+    }
+    Ok(Arc::new(builder.finish()))
 }
 
 /// Bytes as the text that they are.

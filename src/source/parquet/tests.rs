@@ -156,7 +156,7 @@ async fn a_wrong_type_names_file_column_and_both_types() {
         "a.parquet: column c: is Boolean in the file and BIGINT in the job"
     );
     let list = ListArray::from_iter_primitive::<Int64Type, _, _>(vec![Some(vec![Some(1)])]);
-    assert!(refused(list, DataType::Utf8View).await.contains("and VARCHAR in the job"));
+    assert!(refused(list, DataType::Int64).await.contains("and BIGINT in the job"));
     let inner = StructArray::from(vec![(
         Arc::new(Field::new("x", DataType::Boolean, true)),
         Arc::new(BooleanArray::from(vec![true])) as ArrayRef,

@@ -102,6 +102,20 @@ fn far_away_times_are_out_of_range() {
     assert_eq!(text("0001-01-01"), Some(-62_135_596_800_000_000));
     assert_eq!(timestamp(b"0000-12-31T23:59:59.999999", None), Err(Unfit::OutOfRange));
     assert_eq!(date(b"0000-12-31"), Err(Unfit::OutOfRange));
+    for far in [
+        "infinity",
+        "-Infinity",
+        "10000-01-01",
+        "+10000-01-01T00:00:00Z",
+        "-0044-03-15",
+        "290309-12-22 (BC) 00:00:00",
+    ] {
+        assert_eq!(timestamp(far.as_bytes(), None), Err(Unfit::OutOfRange), "{far}");
+        assert_eq!(date(far.as_bytes()), Err(Unfit::OutOfRange), "{far}");
+    }
+    for none in ["", "-", "infinite", "123-01-01", "2026-1-1", "10000/01/01"] {
+        assert_eq!(date(none.as_bytes()), Err(Unfit::Malformed), "{none}");
+    }
     assert_eq!((date(b"0001-01-01"), date(b"9999-12-31")), (Ok(-719_162), Ok(2_932_896)));
     assert_eq!(timestamp(b"9999-12-31T23:59:59-01:00", None), Err(Unfit::OutOfRange));
     assert_eq!(timestamp(b"1000000000000000", Some(EpochUnit::Seconds)), Err(Unfit::OutOfRange));

@@ -272,6 +272,18 @@ async fn scalars_where_text_is_declared_are_their_text() {
 }
 
 #[tokio::test]
+async fn what_is_nested_is_its_json_where_text_is_declared() {
+    let view = || DataType::Utf8View;
+    let structs = [r#"{"rdata":"192.0.2.1","ttl":60}"#, r#"{"rdata":"x","ttl":null}"#];
+    assert_eq!(fate(answers(), view()).await.0, structs);
+    assert_eq!(fate(map(), view()).await.0, [r#"{"a":1,"b":null}"#, r#"{"a":300}"#, ""]);
+    let item = Arc::new(Field::new("item", answers().data_type().clone(), true));
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(vec![0_i64, 2]));
+    let large = LargeListArray::new(item, offsets, Arc::new(answers()), None);
+    assert_eq!(fate(large, view()).await.0, [format!("[{}]", structs.join(","))]);
+}
+
+#[tokio::test]
 async fn dictionaries_of_numbers_and_times_are_their_values() {
     let values: ArrayRef =
         Arc::new(TimestampMicrosecondArray::from(vec![Some(0), Some(i64::MAX), None]));
