@@ -29,7 +29,7 @@ use object_store::ObjectMeta;
 
 use crate::checkpoint;
 use crate::error::Result;
-use crate::names::{self, CHECKPOINT, Epoch, LOG, MANIFEST, PREPARED, RUNS, SEEN};
+use crate::names::{self, CHECKPOINT, Epoch, LOG, MANIFEST, PREPARED, PUBLISHED, RUNS, SEEN};
 use crate::record::CommitRecord;
 use crate::recover::{list_checkpoints, read_record};
 use crate::sabotage::Sabotage;
@@ -50,6 +50,10 @@ pub struct Collected {
     pub state: u64,
     /// Prepared files.
     pub prepared: u64,
+    /// Markers of published epochs.
+    pub markers: u64,
+    /// Local files that a writer left half-written.
+    pub staged: u64,
 }
 
 /// Where and from whose point of view to collect.
@@ -94,17 +98,53 @@ impl Collection<'_> {
                 })
                 .await?;
         }
+        done.markers = self
+            .sweep(self.storage, PUBLISHED, |path| {
+                names::parse_numbered(path).is_some_and(|epoch| epoch <= kept.base)
+            })
+            .await?;
+        done.prepared = self.sweep_prepared(&kept.prepared).await?;
+        done.staged =
+            self.sweep_staged(&[LOG, CHECKPOINT, PUBLISHED, RUNS, SEEN, MANIFEST]).await?;
+        Ok(done)
+    }
+
+    /// Deletes what needs no look at the retained epochs: half-written local files, and prepared
+    /// files of epochs up to the head, whose own files are published.
+    pub(crate) async fn tidy(&self) -> Result<Collected> {
+        let last = self.state.files_last.iter().map(|file| file.prepared.clone()).collect();
+        let prepared = self.sweep_prepared(&last).await?;
+        let staged = self.sweep_staged(&[LOG, CHECKPOINT, PUBLISHED, RUNS, SEEN, MANIFEST]).await?;
+        Ok(Collected { prepared, staged, ..Collected::default() })
+    }
+
+    async fn sweep_prepared(&self, kept: &HashSet<String>) -> Result<u64> {
         let job = &self.settings.job;
         let folder = format!("{PREPARED}/{job}");
+        let mut swept = 0;
         for sink in self.sinks.values() {
-            done.prepared += self
+            swept += self
                 .sweep(sink, &folder, |path| {
                     names::parse_prepared(path, job).is_some_and(|name| self.is_decided(name.epoch))
-                        && !kept.prepared.contains(path)
+                        && !kept.contains(path)
                 })
                 .await?;
         }
-        Ok(done)
+        Ok(swept)
+    }
+
+    /// Half-written local files are nobody's: a record names what was renamed, and synced.
+    async fn sweep_staged(&self, folders: &[&str]) -> Result<u64> {
+        let before_ms = self.now_ms.saturating_sub(self.grace_ms());
+        let mut swept = 0;
+        for folder in folders {
+            swept += self.storage.delete_staged(folder, before_ms).await?;
+        }
+        let prepared = format!("{PREPARED}/{}", self.settings.job);
+        for sink in self.sinks.values() {
+            swept += sink.delete_staged(&prepared, before_ms).await?;
+        }
+        Ok(swept)
     }
 
     fn is_decided(&self, epoch: Epoch) -> bool {
@@ -188,9 +228,12 @@ impl Collection<'_> {
     }
 
     fn is_old(&self, meta: &ObjectMeta) -> bool {
-        let grace_ms = i64::try_from(self.settings.grace.as_millis()).unwrap_or(i64::MAX);
         let age_ms = self.now_ms.saturating_sub(meta.last_modified.timestamp_millis());
-        age_ms >= grace_ms
+        age_ms >= self.grace_ms()
+    }
+
+    fn grace_ms(&self) -> i64 {
+        i64::try_from(self.settings.grace.as_millis()).unwrap_or(i64::MAX)
     }
 }
 

@@ -19,6 +19,7 @@ mod checkpoint;
 mod clock;
 mod collect;
 mod error;
+mod leftovers;
 mod log;
 mod manifest;
 mod publish;
@@ -31,6 +32,7 @@ mod segments;
 mod settings;
 mod state;
 mod storage;
+mod wire;
 
 pub mod names;
 
@@ -51,6 +53,8 @@ pub use record::{
     SinkFile, SourceChange, SourceRows, StageChange, StageRows,
 };
 pub use seen::{FileHash, SeenFiles};
+pub use segments::is_over;
 pub use settings::LogSettings;
 pub use state::{JobState, SourceState, StageState};
-pub use storage::{Creation, Storage, is_missing_bucket};
+pub use storage::{Creation, Promotion, Storage, is_missing_bucket};
+pub use wire::files as sink_files;

@@ -10,18 +10,23 @@
 //! 4. Epoch N+1 is committed only after the files of N are published.
 //! 5. What an attempt has written is deleted only when its record was never sent, or when another
 //!    record was read in its slot and no checkpoint has passed that slot (so it is the true one).
+//!    An attempt that failed is cleared away at once, by names: see [`CommitLog::abandon`].
 //! 6. Every `checkpoint_every` epochs the log is folded, then garbage is collected (see `collect`).
 //! 7. All that a record adds bears the epoch and the attempt in its name. A second attempt at an
 //!    epoch has other names and another writer than the first, whose record may still land.
 //! 8. Locally, what a record names is synced before it, the record itself with its creation, and
 //!    published names before the next epoch.
+//! 9. That an epoch is published is said by a marker, written once all of its files have their final
+//!    names, and by the next record. After that nobody looks for the files again: they are their
+//!    readers'. Nothing prepared is cleared away before the marker (see `publish`).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{try_join, try_join_all};
+use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -31,8 +36,8 @@ use crate::clock::Clock;
 use crate::collect::{Collected, Collection};
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::{self, CHECKPOINT, Epoch, LATE_SINK};
-use crate::publish::{self, PublishOutcome};
-use crate::record::{CommitRecord, SinkFile};
+use crate::publish;
+use crate::record::CommitRecord;
 use crate::recover::{self, Load, read_record};
 use crate::sabotage::Sabotage;
 use crate::segments::Spill;
@@ -98,6 +103,14 @@ pub struct CommitLog {
     spills: u64,
     /// Attempts at that epoch whose record may land.
     sent: HashSet<String>,
+    /// The others: attempts at that epoch whose record was never sent.
+    unsent: HashMap<String, Attempt>,
+    /// Those of them that have failed and were cleared away: they are not committed any more.
+    given_up: HashMap<String, Attempt>,
+    /// Final names of the last epoch that this process has given.
+    promoted: Mutex<HashSet<String>>,
+    /// This process has committed the last epoch, and not tried to publish it.
+    is_unpublished_own: bool,
     /// The last slot found to be taken, and the attempt that took it.
     decided: (Epoch, String),
 }
@@ -115,7 +128,13 @@ impl CommitLog {
         clock: Arc<dyn Clock>,
         seed: u64,
     ) -> Result<CommitLog> {
-        let (state, checkpointed) = recover::recover(&storage, Load::All).await?;
+        let (mut state, checkpointed) = recover::recover(&storage, Load::All).await?;
+        if let Some(epoch) = state.epoch
+            && (state.files_last.is_empty()
+                || publish::is_marked(&storage, epoch, &state.writer).await?)
+        {
+            state.published_through = epoch.0;
+        }
         let mut rng = SmallRng::seed_from_u64(seed);
         let incarnation = token(&mut rng);
         let log = CommitLog {
@@ -132,6 +151,10 @@ impl CommitLog {
             begun: (Epoch(0), 0),
             spills: 0,
             sent: HashSet::new(),
+            unsent: HashMap::new(),
+            given_up: HashMap::new(),
+            promoted: Mutex::default(),
+            is_unpublished_own: false,
             decided: (Epoch(0), String::new()),
         };
         if let Some(epoch) = log.state.epoch
@@ -142,17 +165,6 @@ impl CommitLog {
             log.storage.sync(&[names::log_path(epoch)]).await?;
         }
         Ok(log)
-    }
-
-    /// Gives up publishing those of the last epoch's files whose sink the job no longer has, and
-    /// returns them: whether they are published already cannot be looked up. For a job that starts
-    /// anew, which could otherwise never be without a sink that its last epoch wrote to.
-    pub fn give_up_foreign_files(&mut self) -> Vec<SinkFile> {
-        let files = std::mem::take(&mut self.state.files_last);
-        let (known, foreign) =
-            files.into_iter().partition(|file| self.sinks.contains_key(&file.sink));
-        self.state.files_last = known;
-        foreign
     }
 
     /// What the log says, as far as this coordinator knows.
@@ -182,12 +194,14 @@ impl CommitLog {
             (begun, count) if begun == epoch => count,
             _ => {
                 self.sent.clear();
+                self.unsent.clear();
+                self.given_up.clear();
                 0
             }
         };
         self.begun = (epoch, ordinal + 1);
         let reused = self.settings.broken(Sabotage::ReuseNames);
-        Attempt {
+        let attempt = Attempt {
             epoch,
             id: token(&mut self.rng),
             incarnation: self.incarnation.clone(),
@@ -195,7 +209,9 @@ impl CommitLog {
             job: self.settings.job.clone(),
             writer: token(&mut self.rng),
             ordinal: if reused { 0 } else { ordinal },
-        }
+        };
+        self.unsent.insert(attempt.id.clone(), attempt.clone());
+        attempt
     }
 
     /// Makes the epoch happen, if nobody else has. All that `record` names must be written.
@@ -219,13 +235,15 @@ impl CommitLog {
                 storage: &self.storage,
                 state: &self.state,
                 record: &record,
+                retention: &self.settings.retention,
                 n: self.spills,
             };
             record.segments = spill.run().await?;
         }
         self.sync(&record).await?;
         if self.settings.broken(Sabotage::PublishFirst) {
-            publish::publish_files(&record.files, &self.sinks, 1).await?;
+            let promoted = Mutex::default();
+            self.publication(&record.files, &record.locations, &promoted).run().await?;
         }
         let found = match self.put(attempt, &record).await {
             Ok(found) => found,
@@ -242,42 +260,6 @@ impl CommitLog {
         }
     }
 
-    /// Publishes the last epoch's files. It can be repeated, and has to be until it succeeds.
-    pub async fn publish(&mut self) -> Result<PublishOutcome> {
-        self.check_leading()?;
-        let Some(epoch) = self.state.epoch else {
-            return Ok(PublishOutcome::Published { files: 0 });
-        };
-        if self.state.published_through < epoch.0 {
-            if !self.is_verified && self.is_superseded(epoch).await? {
-                self.stop(format!("epoch {epoch} has been followed up by another coordinator"));
-                return Ok(PublishOutcome::Fenced);
-            }
-            self.is_verified = false;
-            let parallel = self.settings.publish_parallel;
-            publish::publish_files(&self.state.files_last, &self.sinks, parallel).await?;
-            self.state.published_through = epoch.0;
-        }
-        Ok(PublishOutcome::Published { files: self.state.files_last.len() })
-    }
-
-    /// Deletes what an attempt has written, where that is certain to be garbage. An attempt whose
-    /// outcome is not known is refused (`Bug`): leave it to garbage collection.
-    pub async fn discard(&mut self, attempt: &Attempt, record: &CommitRecord) -> Result<()> {
-        let (epoch, winner) = &self.decided;
-        let is_refused = *epoch == attempt.epoch && *winner != attempt.id;
-        let is_unsent = self.begun.0 == attempt.epoch && !self.sent.contains(&attempt.id);
-        let is_own = attempt.incarnation == self.incarnation;
-        if !is_own || !(is_refused || is_unsent) {
-            return Err(Error::bug(format!(
-                "the files of epoch {} attempt {} may still be committed and cannot be deleted",
-                attempt.epoch, attempt.id
-            )));
-        }
-        attempt.check_names(record)?;
-        self.delete_attempt(record).await
-    }
-
     /// Writes a checkpoint when one is due, and then collects garbage. Call it after publishing.
     pub async fn maintain(&mut self) -> Result<Maintenance> {
         self.check_leading()?;
@@ -291,18 +273,28 @@ impl CommitLog {
         // One that exists has the same content, and a local one is synced by its creation.
         self.storage.create(&path, bytes).await?;
         self.checkpointed = head;
-        let collection = Collection {
+        let collected = self.collection().run().await?;
+        Ok(Maintenance { checkpoint: Some(Epoch(head)), collected })
+    }
+
+    fn collection(&self) -> Collection<'_> {
+        Collection {
             storage: &self.storage,
             sinks: &self.sinks,
             settings: &self.settings,
             state: &self.state,
             now_ms: self.clock.now_ms(),
-        };
-        Ok(Maintenance { checkpoint: Some(Epoch(head)), collected: collection.run().await? })
+        }
     }
 
     /// Fills in what the log knows, and refuses what breaks a rule.
     fn complete(&self, attempt: &Attempt, mut record: CommitRecord) -> Result<CommitRecord> {
+        if self.given_up.contains_key(&attempt.id) {
+            return Err(Error::bug(format!(
+                "epoch {} attempt {} was given up, and its files are deleted",
+                attempt.epoch, attempt.id
+            )));
+        }
         let head = self.state.head();
         let next = self.state.next_epoch();
         if attempt.epoch != next || attempt.incarnation != self.incarnation {
@@ -326,8 +318,12 @@ impl CommitLog {
         record.parent.clone_from(&self.state.writer);
         record.published_through = head;
         record.rows_out.clear();
+        record.locations.clear();
         for file in &record.files {
-            publish::storage_of(file, &self.sinks)?;
+            let storage = publish::storage_of(file, &self.sinks)?;
+            if !record.locations.contains_key(&file.sink) {
+                record.locations.insert(file.sink.clone(), storage.location().to_owned());
+            }
             if file.sink != LATE_SINK {
                 *record.rows_out.entry(file.sink.clone()).or_default() += file.rows;
             }
@@ -385,6 +381,7 @@ impl CommitLog {
             .map(Bytes::from)
             .map_err(|e| Error::bug("cannot write a commit record as JSON").with_source(e))?;
         self.sent.insert(attempt.id.clone());
+        self.unsent.remove(&attempt.id);
         let mut last = None;
         for tried in 0..=self.settings.put_retries {
             if tried > 0 {
@@ -432,7 +429,12 @@ impl CommitLog {
         same.segments.clone_from(&found.segments);
         let is_earlier = found != same;
         self.state.apply(&found);
+        if self.state.files_last.is_empty() {
+            self.state.published_through = found.epoch.0;
+        }
         self.is_verified = true;
+        self.is_unpublished_own = true;
+        self.promoted.lock().clear();
         Ok(if is_earlier { CommitOutcome::Earlier } else { CommitOutcome::Committed })
     }
 
@@ -445,6 +447,7 @@ impl CommitLog {
         if found.incarnation == self.incarnation {
             if self.settings.broken(Sabotage::TrustOwnEarlier) {
                 self.state.apply(tried);
+                self.is_unpublished_own = true;
                 return Ok(CommitOutcome::Committed);
             }
             return self.accept(found, tried).await;
@@ -485,18 +488,6 @@ impl CommitLog {
     fn is_too_old(&self, attempt: &Attempt) -> bool {
         let age_ms = self.clock.now_ms().saturating_sub(attempt.started_ms);
         u128::try_from(age_ms).is_ok_and(|age| age > self.settings.grace.as_millis() / 2)
-    }
-
-    /// The files of an attempt that is certain to be garbage.
-    async fn delete_attempt(&self, record: &CommitRecord) -> Result<()> {
-        let state: Vec<String> = added_state(record).collect();
-        self.storage.delete(&state).await?;
-        for (name, sink) in &self.sinks {
-            let files = record.files.iter().filter(|file| file.sink == *name);
-            let prepared: Vec<String> = files.map(|file| file.prepared.clone()).collect();
-            sink.delete(&prepared).await?;
-        }
-        Ok(())
     }
 
     fn check_leading(&self) -> Result<()> {
@@ -544,7 +535,10 @@ fn token(rng: &mut SmallRng) -> String {
     format!("{:016x}", rng.random::<u64>())
 }
 
+mod files;
 #[cfg(test)]
 mod impostor_tests;
+#[cfg(test)]
+mod publish_tests;
 #[cfg(test)]
 mod tests;

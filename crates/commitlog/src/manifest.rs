@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::record::{Epoch, FORMAT_VERSION, Segment, SegmentChange, SinkFile};
+use crate::wire;
 
 /// Every committed sink file: those of the latest epochs here, the others in segments. A copy
 /// shares them: whoever shows a job takes one after each epoch.
@@ -40,7 +41,7 @@ struct Pending {
 }
 
 /// A sink file and the epoch that committed it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ManifestEntry {
     pub(crate) epoch: Epoch,
     pub(crate) file: SinkFile,
@@ -49,6 +50,7 @@ pub(crate) struct ManifestEntry {
 #[derive(Serialize, Deserialize)]
 struct SegmentDocument {
     format_version: u32,
+    #[serde(with = "crate::wire::entries")]
     files: Vec<ManifestEntry>,
 }
 
@@ -92,13 +94,13 @@ impl PartialEq for Pending {
 
 impl Serialize for Pending {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter())
+        wire::entries::collect(self.iter(), serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Pending {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let files: Vec<ManifestEntry> = Vec::deserialize(deserializer)?;
+        let files = wire::entries::deserialize(deserializer)?;
         let epochs = if files.is_empty() { vec![] } else { vec![files.into()] };
         Ok(Self { epochs })
     }

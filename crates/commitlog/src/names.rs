@@ -6,9 +6,14 @@
 //! runs/<stage>/<epoch>-<attempt>-<task>.parquet     state
 //! seen/<epoch>-<attempt>-<n>.bin                    hashes of processed files
 //! manifest/<epoch>-<attempt>-<n>.json               committed sink files
+//! published/<epoch>.json                            the epoch's sink files have their final names
 //! _prepared/<job>/<incarnation>-<epoch>-<n>         a sink's file before it is published
 //! k=v/<job>-<incarnation>-<epoch>-<n>.parquet       and after
 //! ```
+//!
+//! `<n>` of a sink's file is `<attempt>-<task>-<counter>`: which try at the epoch it was in its
+//! process, which task of that try wrote the file, and how many files the task had written. So no
+//! two files have one name, however many there are. Builds before wrote a single number.
 //!
 //! Every name that a commit record can hold carries the number of the one epoch whose record may
 //! *add* it. Garbage collection stands on that: see `collect`.
@@ -27,6 +32,8 @@ pub const RUNS: &str = "runs";
 pub const SEEN: &str = "seen";
 /// The folder of segments of committed sink files.
 pub const MANIFEST: &str = "manifest";
+/// The folder of markers that say that an epoch's files are published.
+pub const PUBLISHED: &str = "published";
 /// The folder, in a sink, of files that are not published yet. Listers skip it by its underscore.
 pub const PREPARED: &str = "_prepared";
 
@@ -76,7 +83,12 @@ pub fn checkpoint_path(epoch: Epoch) -> String {
     format!("{CHECKPOINT}/{}.json", epoch.padded())
 }
 
-/// The epoch of `log/<epoch>.json` or `checkpoint/<epoch>.json`.
+/// Where it is said that the files of `epoch` are published.
+pub fn published_marker_path(epoch: Epoch) -> String {
+    format!("{PUBLISHED}/{}.json", epoch.padded())
+}
+
+/// The epoch of `log/<epoch>.json`, `checkpoint/<epoch>.json` or `published/<epoch>.json`.
 pub fn parse_numbered(path: &str) -> Option<Epoch> {
     let stem = file_name(path).strip_suffix(".json")?;
     parse_epoch(stem)
@@ -103,27 +115,37 @@ pub fn parse_attempted(path: &str) -> Option<(Epoch, &str)> {
 }
 
 /// The name of a sink's file before it is published, relative to the sink.
-pub fn prepared_path(job: &str, incarnation: &str, epoch: Epoch, n: u64) -> String {
-    format!("{PREPARED}/{job}/{incarnation}-{}-{n}", epoch.padded())
+pub fn prepared_path(job: &str, name: &SinkName<'_>) -> String {
+    format!("{PREPARED}/{job}/{name}")
 }
 
 /// The name of a sink's file once it is published, relative to the sink. `partition` is empty or
 /// comes from [`partition_folder`].
 pub fn published_path(partition: &str, job: &str, name: &SinkName<'_>, extension: &str) -> String {
-    let SinkName { incarnation, epoch, n } = name;
     let slash = if partition.is_empty() || partition.ends_with('/') { "" } else { "/" };
-    format!("{partition}{slash}{job}-{incarnation}-{}-{n}.{extension}", epoch.padded())
+    format!("{partition}{slash}{job}-{name}.{extension}")
 }
 
 /// What tells one sink file of a job from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SinkName<'a> {
-    /// The coordinator's process that wrote it.
+    /// The coordinator's process that tried the epoch.
     pub incarnation: &'a str,
     /// The epoch it belongs to.
     pub epoch: Epoch,
-    /// Its number, unique among all attempts of that incarnation at that epoch.
+    /// How many tries at this epoch came before in that process.
+    pub attempt: u32,
+    /// The task of that try: letters, digits and `_`, unique among its tasks.
+    pub task: &'a str,
+    /// How many files the task had written before.
     pub n: u64,
+}
+
+impl std::fmt::Display for SinkName<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let SinkName { incarnation, epoch, attempt, task, n } = self;
+        write!(f, "{incarnation}-{}-{attempt}-{task}-{n}", epoch.padded())
+    }
 }
 
 /// What the name of a prepared file says.
@@ -140,11 +162,26 @@ pub fn parse_published<'a>(path: &'a str, job: &str) -> Option<SinkName<'a>> {
 }
 
 fn parse_sink_name(name: &str) -> Option<SinkName<'_>> {
-    let mut parts = name.split('-');
-    let incarnation = parts.next().filter(|part| !part.is_empty())?;
-    let epoch = parse_epoch(parts.next()?)?;
-    let n = parts.next()?.parse().ok()?;
-    parts.next().is_none().then_some(SinkName { incarnation, epoch, n })
+    let parts: Vec<&str> = name.split('-').collect();
+    let (incarnation, epoch) = (*parts.first()?, parse_epoch(parts.get(1)?)?);
+    if incarnation.is_empty() {
+        return None;
+    }
+    let (attempt, task, n) = match parts[2..] {
+        // As builds before wrote it: a block of numbers for each try.
+        [n] => {
+            let n: u64 = n.parse().ok()?;
+            (u32::try_from(n >> 32).ok()?, "", n & u64::from(u32::MAX))
+        }
+        [attempt, task, n] if is_task(task) => (attempt.parse().ok()?, task, n.parse().ok()?),
+        _ => return None,
+    };
+    Some(SinkName { incarnation, epoch, attempt, task, n })
+}
+
+/// Whether `task` can stand for a task in a name.
+pub fn is_task(task: &str) -> bool {
+    !task.is_empty() && task.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// The folder of one partition, `a=1/b=x%2Fy`: values are URL-encoded, NULL has a name of its own.
@@ -195,6 +232,9 @@ fn file_name(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
     use super::*;
 
     #[test]
@@ -212,14 +252,50 @@ mod tests {
 
     #[test]
     fn a_job_may_have_dashes_in_its_name() {
-        let name = SinkName { incarnation: "f00d", epoch: Epoch(7), n: 9 };
-        let prepared = prepared_path("net-anomaly", "f00d", Epoch(7), 9);
+        let name =
+            SinkName { incarnation: "f00d", epoch: Epoch(7), attempt: 2, task: "1_3", n: 70_000 };
+        let prepared = prepared_path("net-anomaly", &name);
         assert_eq!(parse_prepared(&prepared, "net-anomaly"), Some(name));
         assert_eq!(parse_prepared(&prepared, "net"), None);
         let published = published_path("tenant=a%2Fb", "net-anomaly", &name, "parquet");
-        assert_eq!(published, "tenant=a%2Fb/net-anomaly-f00d-00000000000000000007-9.parquet");
+        assert_eq!(
+            published,
+            "tenant=a%2Fb/net-anomaly-f00d-00000000000000000007-2-1_3-70000.parquet"
+        );
         assert_eq!(parse_published(&published, "net-anomaly"), Some(name));
         assert_eq!(parse_published(&published, "net"), None);
+    }
+
+    #[test]
+    fn names_of_builds_before_are_still_read() {
+        let old = "_prepared/j/f00d-00000000000000000007-4294967305";
+        let name = SinkName { incarnation: "f00d", epoch: Epoch(7), attempt: 1, task: "", n: 9 };
+        assert_eq!(parse_prepared(old, "j"), Some(name));
+        assert_eq!(
+            parse_published("j-f00d-00000000000000000007-4294967305.parquet", "j"),
+            Some(name)
+        );
+    }
+
+    #[test]
+    fn no_two_files_have_one_name_whatever_their_task_and_counter() {
+        // The counters and tasks around which blocks of 65,536 numbers met.
+        let edges = [0, 1, 65_535, 65_536, 65_537, 131_072, u64::from(u32::MAX), u64::MAX];
+        let mut drawn: Vec<u64> = edges.to_vec();
+        let mut rng = SmallRng::seed_from_u64(7);
+        drawn.extend((0..200).map(|_| rng.random::<u64>() >> rng.random_range(0..64)));
+        let mut names = std::collections::HashMap::new();
+        for attempt in [0, 1, u32::MAX] {
+            for task in ["0", "1_0", "1_1", "10_0", "1_00", "4096_15"] {
+                for &n in &drawn {
+                    let name = SinkName { incarnation: "ab", epoch: Epoch(3), attempt, task, n };
+                    let text = prepared_path("j", &name);
+                    let known = names.insert(text.clone(), name);
+                    assert!(known.is_none_or(|known| known == name), "{text}");
+                    assert_eq!(parse_prepared(&text, "j"), Some(name));
+                }
+            }
+        }
     }
 
     #[test]
@@ -230,7 +306,10 @@ mod tests {
         assert_eq!(parse_attempted("runs/s/notes.txt"), None);
         assert_eq!(parse_attempted("runs/s/1-a.parquet"), None);
         assert_eq!(parse_prepared("_prepared/j/a-1", "j"), None);
-        assert_eq!(parse_published("j-a-1-2-3.parquet", "j"), None);
+        assert_eq!(parse_prepared("_prepared/j/-1-0-0-0", "j"), None);
+        for name in ["j-a-1-2-3.parquet", "j-a-1-2--3.parquet", "j-a-1-2-x.y-3.parquet"] {
+            assert_eq!(parse_published(name, "j"), None, "{name}");
+        }
     }
 
     #[test]

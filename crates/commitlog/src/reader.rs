@@ -71,6 +71,15 @@ impl LogReader {
         Ok(recover(&self.storage, Load::WithoutSeen).await?.0)
     }
 
+    /// The newest epoch after `known` whose record is there, if any. It costs one listing of what is
+    /// new, and may be an impostor of a slot that was collected: see [`LogReader::state`].
+    pub async fn newest_after(&self, known: Option<Epoch>) -> Result<Option<Epoch>> {
+        let known = known.unwrap_or_default();
+        let listed = self.storage.list_after(LOG, &names::log_path(known)).await?;
+        let epochs = listed.iter().filter_map(|meta| names::parse_numbered(meta.location.as_ref()));
+        Ok(epochs.filter(|epoch| *epoch > known).max())
+    }
+
     /// The state after a retained epoch, without the set of processed files. An epoch that is not
     /// retained any more, or not committed yet, is a `BadJob`.
     pub async fn state_at(&self, epoch: Epoch) -> Result<JobState> {

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 pub use crate::names::Epoch;
 
 /// The version of the record's form that this build writes, and the newest it reads.
-pub const FORMAT_VERSION: u32 = 1;
+///
+/// 2: sink files are written short (see `wire`), and records say where their sinks were.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// One epoch: everything that became true at once when this was written.
 ///
@@ -49,8 +51,12 @@ pub struct CommitRecord {
     #[serde(default)]
     pub stages: BTreeMap<String, StageChange>,
     /// The epoch's sink files.
-    #[serde(default)]
+    #[serde(default, with = "crate::wire::files")]
     pub files: Vec<SinkFile>,
+    /// Where the sinks of `files` were, by name: a job may give a sink another location before its
+    /// last files are published. *By the log.*
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub locations: BTreeMap<String, String>,
     /// Rows written, by sink: the sums over `files` but those of late rows. *By the log.*
     #[serde(default)]
     pub rows_out: BTreeMap<String, u64>,

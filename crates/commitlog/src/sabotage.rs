@@ -25,6 +25,8 @@ pub(crate) enum Sabotage {
     TrustOwnEarlier,
     /// A second attempt at an epoch uses the names of the first.
     ReuseNames,
+    /// An attempt whose record was sent is cleared away as one that never was.
+    AbandonSent,
     /// Collection takes whatever is in the log's slots for the records that were committed.
     CollectByImpostor,
     /// An impostor's record in a collected slot is taken for the winner of the epoch.
@@ -34,7 +36,7 @@ pub(crate) enum Sabotage {
 impl Sabotage {
     /// Those that dice find; the others are played step by step in `log::impostor_tests`.
     #[cfg(test)]
-    pub(crate) const ALL: [Sabotage; 9] = [
+    pub(crate) const ALL: [Sabotage; 10] = [
         Sabotage::NoReadBack,
         Sabotage::NoFenceCheck,
         Sabotage::CollectUndecided,
@@ -44,6 +46,7 @@ impl Sabotage {
         Sabotage::DeleteOnUnknown,
         Sabotage::TrustOwnEarlier,
         Sabotage::ReuseNames,
+        Sabotage::AbandonSent,
     ];
 }
 

@@ -3,10 +3,13 @@
 //! The record of that epoch names them. If another's record wins, they are garbage like the
 //! attempt's runs.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use crate::error::Result;
 use crate::manifest;
 use crate::names::{MANIFEST, SEEN, segment_path};
-use crate::record::{CommitRecord, Segment, SegmentChange};
+use crate::record::{CommitRecord, Segment, SegmentChange, SinkFile};
 use crate::seen::{self, FileHash, Hashes};
 use crate::state::JobState;
 use crate::storage::Storage;
@@ -22,6 +25,8 @@ pub(crate) struct Spill<'a> {
     pub(crate) storage: &'a Storage,
     pub(crate) state: &'a JobState,
     pub(crate) record: &'a CommitRecord,
+    /// See `LogSettings::retention`.
+    pub(crate) retention: &'a BTreeMap<String, Duration>,
     /// Different each time: when an attempt's commit is repeated, a record that names the first
     /// time's segments may still land, and what they hold must stay.
     pub(crate) n: u64,
@@ -37,7 +42,7 @@ impl Spill<'_> {
     }
 
     async fn spill_seen(&self, change: &mut SegmentChange) -> Result<()> {
-        let Spill { storage, state, record, n } = self;
+        let Spill { storage, state, record, n, .. } = self;
         let (mut hashes, existing) = if record.reset {
             (Hashes::new(), [].as_slice())
         } else {
@@ -71,8 +76,11 @@ impl Spill<'_> {
         Ok(())
     }
 
+    /// What retention has let go is left out of whatever is written anew. Large segments are written
+    /// anew when as much has come after them as a quarter of them, so that the list stays within
+    /// a few times what is kept; until then readers leave it out by its times.
     async fn spill_manifest(&self, change: &mut SegmentChange) -> Result<()> {
-        let Spill { storage, state, record, n } = self;
+        let Spill { storage, state, record, retention, n } = self;
         let mut files = state.manifest.pending().cloned().collect::<Vec<_>>();
         files.extend(manifest::entries(record.epoch, &record.files));
         if files.is_empty() {
@@ -84,6 +92,10 @@ impl Spill<'_> {
                 change.manifest_removed.push(segment.path.clone());
             }
         }
+        files.retain(|entry| !is_over(&entry.file, retention, record.clock_ms));
+        if files.is_empty() {
+            return Ok(());
+        }
         let segment = Segment {
             path: segment_path(MANIFEST, record.epoch, &record.attempt, *n),
             entries: files.len() as u64,
@@ -92,6 +104,15 @@ impl Spill<'_> {
         change.manifest_added.push(segment);
         Ok(())
     }
+}
+
+/// Whether all rows of `file` are older than its sink keeps them, `now_ms` being the present.
+pub fn is_over(file: &SinkFile, retention: &BTreeMap<String, Duration>, now_ms: i64) -> bool {
+    let (Some(kept), Some(last_us)) = (retention.get(&file.sink), file.time_max_us) else {
+        return false;
+    };
+    let kept_us = i64::try_from(kept.as_micros()).unwrap_or(i64::MAX);
+    last_us < now_ms.saturating_mul(1_000).saturating_sub(kept_us)
 }
 
 /// Which segments to merge with a new one of `entries`, smallest first.

@@ -1,5 +1,6 @@
 //! The bounds of a job's log.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Values only; clock, storage and random source are given to
@@ -20,7 +21,11 @@ pub struct LogSettings {
     pub backoff: Duration,
     /// The longest wait between repetitions.
     pub backoff_max: Duration,
-    /// Files of one epoch that are published at the same time.
+    /// How long the rows of a sink are kept, by its name: a file all of whose rows are older leaves
+    /// the list of committed files. Deleting it is others' to do.
+    pub retention: BTreeMap<String, Duration>,
+    /// Files of one epoch that are published at the same time. A copy waits for the network and
+    /// costs nothing else: 3,000 of them at 40 ms take 2 s with 64 in flight.
     pub publish_parallel: usize,
     #[cfg(test)]
     pub(crate) sabotage: Option<crate::sabotage::Sabotage>,
@@ -37,7 +42,8 @@ impl LogSettings {
             put_retries: 5,
             backoff: Duration::from_millis(100),
             backoff_max: Duration::from_secs(5),
-            publish_parallel: 8,
+            retention: BTreeMap::new(),
+            publish_parallel: 64,
             #[cfg(test)]
             sabotage: None,
         }

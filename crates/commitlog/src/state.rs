@@ -29,7 +29,11 @@ pub struct JobState {
     /// By name.
     pub stages: BTreeMap<String, StageState>,
     /// The sink files of the last committed epoch, which may still have to be published.
+    #[serde(with = "crate::wire::files")]
     pub files_last: Vec<SinkFile>,
+    /// Where the sinks of those files were, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub locations_last: BTreeMap<String, String>,
     /// Rows written since the job's first epoch, by sink. A reset does not forget them, because
     /// the files are still there.
     pub rows_out: BTreeMap<String, u64>,
@@ -101,6 +105,7 @@ impl JobState {
         }
         self.revisions.clone_from(&record.revisions);
         self.files_last.clone_from(&record.files);
+        self.locations_last.clone_from(&record.locations);
         self.manifest.extend(record.epoch, &record.files);
         if record.segments.spilled {
             self.spilled_at = record.epoch.0;

@@ -35,6 +35,15 @@ pub enum Creation {
     Exists,
 }
 
+/// What became of a promotion that the store answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promotion {
+    /// The object is at its new name, whoever has put it there.
+    There,
+    /// It is at neither of its names.
+    Gone,
+}
+
 /// A store and a place in it; every path given to its methods is relative to that place.
 #[derive(Debug, Clone)]
 pub struct Storage {
@@ -230,10 +239,10 @@ impl Storage {
 
     /// Makes the object at `from` appear at `to`, whole: locally by a rename, elsewhere by a copy
     /// on the store's side. Nothing happens when `to` is there already, so it can be repeated by
-    /// anyone at any time.
-    pub async fn promote(&self, from: &str, to: &str) -> Result<()> {
-        if self.exists(to).await? {
-            return Ok(());
+    /// anyone at any time. With `is_first`, nobody has tried before, and `to` is not looked up.
+    pub async fn promote(&self, from: &str, to: &str, is_first: bool) -> Result<Promotion> {
+        if !is_first && self.exists(to).await? {
+            return Ok(Promotion::There);
         }
         let (source, target) = (self.path(from), self.path(to));
         let moved = if self.is_local() {
@@ -242,15 +251,12 @@ impl Storage {
             self.store.copy(&source, &target).await
         };
         match moved {
-            Ok(()) => Ok(()),
-            // Somebody else has promoted it between the two calls, and removed the source.
-            Err(StoreError::NotFound { .. }) if self.exists(to).await? => Ok(()),
-            Err(StoreError::NotFound { .. }) => Err(Error::corrupt(format!(
-                "{0}/{from} is committed, but is gone before it became {0}/{to}; restore one of \
-                 them (was the folder cleaned by hand, or by a lifecycle rule, or has the sink \
-                 another location now?)",
-                self.location
-            ))),
+            Ok(()) => Ok(Promotion::There),
+            // Somebody else may have promoted it between the two calls, and removed the source.
+            Err(StoreError::NotFound { .. }) => Ok(match self.exists(to).await? {
+                true => Promotion::There,
+                false => Promotion::Gone,
+            }),
             Err(e) => Err(self.failed("publish", to, e)),
         }
     }
@@ -279,6 +285,27 @@ impl Storage {
                 local.sync(files.into_iter().collect()).await
             }
             None => Ok(()),
+        }
+    }
+
+    /// Makes the names of local files durable, whose content is so already.
+    pub async fn sync_folders(&self, relative: &[String]) -> Result<()> {
+        match &self.local {
+            Some(local) => {
+                local.sync_folders(relative.iter().map(|path| local.path(path)).collect()).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes what local writers have left half-written below a folder: names that the store
+    /// writes under before it renames, which no listing shows. Only those that were last
+    /// written to before `before_ms`, milliseconds since 1970, so that a writer that is at work is
+    /// left alone.
+    pub async fn delete_staged(&self, folder: &str, before_ms: i64) -> Result<u64> {
+        match &self.local {
+            Some(local) => local.delete_staged(folder, before_ms).await,
+            None => Ok(0),
         }
     }
 

@@ -12,8 +12,8 @@ use crate::record::{Run, SeenFile, SinkFile, SourceChange, SourceRows, StageChan
 
 pub(super) struct Place {
     pub(super) state: Storage,
-    sinks: BTreeMap<String, Storage>,
-    clock: Arc<dyn Clock>,
+    pub(super) sinks: BTreeMap<String, Storage>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: LogSettings,
 }
 
@@ -55,8 +55,8 @@ impl Place {
         let mut record = attempt.record();
         let file = SinkFile {
             sink: "out".into(),
-            prepared: attempt.prepared_path(0),
-            published: attempt.published_path("tenant=a%2Fb", 0, "parquet"),
+            prepared: attempt.prepared_path("0", 0),
+            published: attempt.published_path("tenant=a%2Fb", "0", 0, "parquet"),
             rows: 1,
             ..SinkFile::default()
         };
@@ -77,7 +77,7 @@ impl Place {
         record
     }
 
-    async fn epoch(&self, log: &mut CommitLog, key: &str) -> CommitOutcome {
+    pub(super) async fn epoch(&self, log: &mut CommitLog, key: &str) -> CommitOutcome {
         let attempt = log.begin();
         let mut record = self.process(&attempt, key).await;
         if let (Some(stage), Some(old)) = (record.stages.get_mut("s"), log.state.stages.get("s")) {
@@ -95,7 +95,7 @@ impl Place {
         }
     }
 
-    async fn names(&self, folder: &str) -> Vec<String> {
+    pub(super) async fn names(&self, folder: &str) -> Vec<String> {
         let found = self.state.list(folder).await.unwrap();
         found.iter().filter_map(|meta| self.state.relative(&meta.location)).collect()
     }
@@ -254,15 +254,25 @@ async fn what_a_crash_left_unpublished_is_published_by_the_next() {
 }
 
 #[tokio::test]
-async fn a_sink_that_the_job_has_lost_is_named() {
+async fn a_sink_that_the_job_has_lost_is_named_where_its_place_is_not_known() {
     let dir = tempfile::tempdir().unwrap();
     let mut place = Place::local(&dir);
     let mut log = place.open(1).await.unwrap();
     place.epoch(&mut log, "x").await;
-    place.sinks.clear();
+    let out = place.sinks.remove("out").unwrap();
+    // As builds before wrote it.
+    let record = dir.path().join("state/job").join(names::log_path(Epoch(1)));
+    let known = std::fs::read_to_string(&record).unwrap();
+    let mut old: serde_json::Value = serde_json::from_str(&known).unwrap();
+    old.as_object_mut().unwrap().remove("locations").unwrap();
+    std::fs::write(&record, old.to_string()).unwrap();
     let error = place.open(2).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadJob);
     assert!(error.message().contains("sinks.out"), "{error}");
+    std::fs::write(&record, known).unwrap();
+    place.open(2).await.unwrap();
+    let folder = "tenant=a%2Fb";
+    assert_eq!(out.list(folder).await.unwrap().len(), 1, "published where it was prepared");
 }
 
 #[tokio::test]
@@ -356,7 +366,7 @@ async fn damage_is_told_apart_from_absence() {
     place.state.delete(&segments).await.unwrap();
     let error = place.open(3).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
-    let newer = String::from_utf8(good).unwrap().replacen(":1", ":9", 1);
+    let newer = String::from_utf8(good).unwrap().replacen(":2", ":9", 1);
     std::fs::write(&path, newer).unwrap();
     let error = place.open(4).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadJob, "{error}");

@@ -9,7 +9,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 use super::store::SimStore;
-use super::truth::{JOB, SINKS, SOURCE, STAGE, STATE, decode_rows, encode_rows, sink_path};
+use super::truth::{JOB, SINKS, SOURCE, STAGE, STATE, Truth, decode_rows, encode_rows, sink_path};
 use super::world::{START_MS, World};
 use crate::attempt::Attempt;
 use crate::clock::{Clock, VirtualClock};
@@ -90,7 +90,7 @@ impl Coordinator {
         let now_ms = store.world.now_ms();
         let clock: Arc<dyn Clock> = Arc::new(VirtualClock::starting_at(now_ms + skew_ms));
         let mut log = CommitLog::open(state.clone(), sinks.clone(), settings, clock, seed).await?;
-        log.publish().await?;
+        let published = log.publish().await?;
         let coordinator = Coordinator {
             world: Arc::clone(&store.world),
             who: store.who.clone(),
@@ -98,6 +98,11 @@ impl Coordinator {
             state,
             sinks,
         };
+        coordinator.note_gone(published);
+        match coordinator.log.tidy().await {
+            Err(error) if !is_expected(error.kind()) => return Err(error),
+            _ => {}
+        }
         coordinator.check_state();
         Ok(coordinator)
     }
@@ -106,11 +111,17 @@ impl Coordinator {
         self.world.with(|inner, _| inner.truth.check_state(&self.who, self.log.state()));
     }
 
+    fn note_gone(&self, published: PublishOutcome) {
+        if let PublishOutcome::Published { gone: 1.., .. } = published {
+            self.world.note(&self.who, "gone");
+        }
+    }
+
     async fn run(&mut self) -> Result<End> {
         while !self.world.is_broken() {
             let is_hasty = self.world.roll(4) == 0;
             match self.log.publish().await {
-                Ok(PublishOutcome::Published { .. }) => {}
+                Ok(published @ PublishOutcome::Published { .. }) => self.note_gone(published),
                 Ok(PublishOutcome::Fenced) => return Ok(End::Stopped),
                 Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
                 // To go on all the same must be refused.
@@ -147,7 +158,7 @@ impl Coordinator {
         let mut record = match self.process(&attempt, &inputs).await {
             Ok(record) => record,
             // The next round tries again; what was written is garbage.
-            Err(_) => return Ok(None),
+            Err(_) => return self.abandon(&attempt).await.map(|()| None),
         };
         loop {
             match self.commit(&attempt, &record).await {
@@ -161,14 +172,15 @@ impl Coordinator {
             match self.world.roll(4) {
                 0 => return Ok(Some(End::Failed)),
                 1 => {}
-                2 => return Ok(None),
+                2 => return self.abandon(&attempt).await.map(|()| None),
                 // A new attempt at the same epoch, with whatever is new by now.
                 _ => {
+                    self.abandon(&attempt).await?;
                     let inputs = self.discover();
                     attempt = self.log.begin();
                     record = match self.process(&attempt, &inputs).await {
                         Ok(record) => record,
-                        Err(_) => return Ok(None),
+                        Err(_) => return self.abandon(&attempt).await.map(|()| None),
                     };
                 }
             }
@@ -219,6 +231,19 @@ impl Coordinator {
         })
     }
 
+    /// Clears away what failed attempts have written: refused where the record may still land.
+    async fn abandon(&mut self, attempt: &Attempt) -> Result<()> {
+        let may_land = self.log.may_land(attempt);
+        match self.log.abandon(attempt, &[STAGE]).await {
+            Ok(0) => {}
+            Ok(_) => self.world.note(&self.who, "cleared away"),
+            Err(error) if error.kind() == ErrorKind::Bug && may_land => {}
+            Err(error) if error.kind() == ErrorKind::Unavailable => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
     async fn discard(&mut self, attempt: &Attempt, record: &CommitRecord) -> Result<()> {
         match self.log.discard(attempt, record).await {
             Err(error) if error.kind() == ErrorKind::Unavailable => Ok(()),
@@ -243,7 +268,7 @@ impl Coordinator {
         let mut record = attempt.record();
         let mut source = SourceChange::default();
         for (n, input) in inputs.iter().enumerate() {
-            let file = self.write_file(attempt, n as u32, *input).await?;
+            let file = self.write_file(attempt, n as u64, *input).await?;
             record.files.push(file);
             source.added.push(SeenFile { key: input.to_string(), etag: None, size: *input });
         }
@@ -258,14 +283,15 @@ impl Coordinator {
         Ok(record)
     }
 
-    async fn write_file(&self, attempt: &Attempt, n: u32, input: u64) -> Result<SinkFile> {
+    async fn write_file(&self, attempt: &Attempt, n: u64, input: u64) -> Result<SinkFile> {
         let sink = SINKS[input as usize % SINKS.len()];
         let folder = names::partition_folder(&[("k", Some(&format!("{}/x", input % 3)))]);
         let file = SinkFile {
             sink: sink.to_owned(),
-            prepared: attempt.prepared_path(n),
-            published: attempt.published_path(&folder, n, "parquet"),
+            prepared: attempt.prepared_path("0", n),
+            published: attempt.published_path(&folder, "0", n, "parquet"),
             rows: 1,
+            time_max_us: Some((START_MS + input as i64 * INPUT_EVERY_MS) * 1_000),
             ..SinkFile::default()
         };
         let bytes = encode_rows(&[input]);
@@ -325,7 +351,12 @@ pub(super) async fn list_sinks(store: SimStore) {
                             *rows.entry(row).or_insert(0) += 1;
                         }
                     }
-                    Ok(None) => world.violate(format!("{path} was listed and is gone")),
+                    Ok(None) => {
+                        let place = meta.location.as_ref();
+                        if !world.with(|inner, _| inner.truth.taken.contains_key(place)) {
+                            world.violate(format!("{path} was listed and is gone"));
+                        }
+                    }
                     Err(_) => {}
                 }
             }
@@ -343,18 +374,43 @@ pub(super) async fn list_sinks(store: SimStore) {
     }
 }
 
+/// Takes published files out of the sinks, as a loader does, or a rule of retention.
+pub(super) async fn take_files(world: Arc<World>) {
+    while !world.is_broken() && !world.with(|inner, _| inner.is_calm) {
+        world.sleep_up_to(900).await;
+        let keep = world.roll(4);
+        world.with(|inner, now_ms| {
+            let published: Vec<String> = inner
+                .objects
+                .keys()
+                .filter(|path| path.starts_with("out/") && !path.contains(PREPARED))
+                .cloned()
+                .collect();
+            for (at, path) in published.into_iter().enumerate() {
+                if at as u64 % 4 < keep {
+                    continue;
+                }
+                if let Some(object) = inner.objects.remove(&path) {
+                    inner.note(now_ms, "loader", "taken", &path);
+                    inner.truth.taken.insert(path, object.bytes);
+                }
+            }
+        });
+    }
+}
+
 /// Reads the log at random moments: it must show a whole prefix of the epochs.
-pub(super) async fn read_log(store: SimStore) {
+pub(super) async fn read_log(store: SimStore, settings: LogSettings) {
     let world = Arc::clone(&store.world);
     let reader = LogReader::new(storage(&store, STATE));
     while !world.is_broken() && !world.with(|inner, _| inner.is_calm) {
         world.sleep_up_to(2_000).await;
-        check_committed(&world, &reader).await;
+        check_committed(&world, &reader, &settings).await;
         check_retained(&world, &reader).await;
     }
 }
 
-pub(super) async fn check_committed(world: &World, reader: &LogReader) {
+pub(super) async fn check_committed(world: &World, reader: &LogReader, settings: &LogSettings) {
     let before = world.with(|inner, _| inner.truth.head());
     let found = match reader.committed().await {
         Ok(found) => found,
@@ -364,18 +420,37 @@ pub(super) async fn check_committed(world: &World, reader: &LogReader) {
     world.with(|inner, _| {
         let truth = &mut inner.truth;
         let last = found.last().map_or(0, |(epoch, _)| epoch.0);
-        if last < before || last > truth.head() {
+        let retention_ms = |sink: &str| settings.retention.get(sink).map(|r| r.as_millis() as i64);
+        let is_over =
+            |truth: &Truth, file: &SinkFile| truth.may_be_over(file, retention_ms(&file.sink));
+        let is_short = last < before && settings.retention.is_empty();
+        if is_short || last > truth.head() {
             let head = truth.head();
             truth.violate(format!("log reader sees epoch {last}, not {before} to {head}"));
         }
-        let real: Vec<&SinkFile> =
-            truth.decided.iter().take(last as usize).flat_map(|decided| &decided.files).collect();
-        if !real.iter().copied().eq(found.iter().map(|(_, file)| file)) {
-            truth.violate(format!("log reader sees other files up to epoch {last}"));
+        // What retention has let go may be missing, and nothing else.
+        let through = last.max(before) as usize;
+        let real = truth.decided.iter().take(through).flat_map(|decided| &decided.files);
+        let mut shown = found.iter().map(|(_, file)| file).peekable();
+        let mut lost = None;
+        for file in real {
+            if shown.next_if_eq(&file).is_none() && !is_over(truth, file) {
+                lost.get_or_insert(file.published.clone());
+            }
+        }
+        if let Some(path) = lost {
+            truth.violate(format!("log reader does not see {path} up to epoch {through}"));
+        }
+        if let Some(file) = shown.next() {
+            let path = file.published.clone();
+            truth.violate(format!("log reader sees {path} up to epoch {through}"));
         }
         for (_, file) in &found {
             let places = [&file.prepared, &file.published].map(|p| sink_path(&file.sink, p));
-            if !places.iter().any(|place| inner.objects.contains_key(place)) {
+            let is_there = |place: &String| {
+                inner.objects.contains_key(place) || truth.taken.contains_key(place)
+            };
+            if !places.iter().any(is_there) {
                 truth.violate(format!("{} is committed and nowhere", file.published));
             }
         }
@@ -429,6 +504,10 @@ pub(super) fn settings(seed: u64) -> LogSettings {
         backoff: Duration::from_millis(5),
         backoff_max: Duration::from_millis(40),
         publish_parallel: 2,
+        retention: match seed % 5 {
+            0 => [(SINKS[0].to_owned(), Duration::from_secs(4))].into(),
+            _ => BTreeMap::new(),
+        },
         ..LogSettings::new(JOB)
     }
 }

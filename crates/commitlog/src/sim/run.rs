@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, join_all};
 use rand::Rng;
 
 use super::actors::{
     End, INPUTS, check_committed, check_retained, coordinate, list_sinks, read_log, settings,
-    sleep_ms,
+    sleep_ms, take_files,
 };
 use super::store::SimStore;
 use super::truth::{STATE, Truth, decode_rows};
@@ -57,8 +58,12 @@ pub(super) fn run_seed(seed: u64, sabotage: Option<Sabotage>, is_traced: bool) -
 async fn chaos(world: &Arc<World>, settings: &LogSettings) {
     let mut actors: Vec<LocalBoxFuture<'_, ()>> = vec![
         list_sinks(SimStore::new(world, "lister", -1)).boxed_local(),
-        read_log(SimStore::new(world, "log reader", -1)).boxed_local(),
+        read_log(SimStore::new(world, "log reader", -1), settings.clone()).boxed_local(),
     ];
+    // In half of the worlds what is published stays where it is.
+    if world.roll(2) == 0 {
+        actors.push(take_files(Arc::clone(world)).boxed_local());
+    }
     for n in 0..2 + world.roll(2) {
         actors.push(supervise(world, settings, n).boxed_local());
     }
@@ -117,24 +122,28 @@ async fn calm(world: &Arc<World>, settings: &LogSettings) {
         // A call that was sent long ago has landed and won an epoch.
     }
     sleep_ms((quiet_at - now_ms).max(0) as u64 + 1).await;
-    check_end(world).await;
+    check_end(world, settings).await;
 }
 
-async fn check_end(world: &Arc<World>) {
+async fn check_end(world: &Arc<World>, settings: &LogSettings) {
     let store = SimStore::new(world, "auditor", -1);
     let state = Storage::from_parts(Arc::new(store), STATE.into());
     let reader = LogReader::new(state);
-    check_committed(world, &reader).await;
+    check_committed(world, &reader, settings).await;
     for _ in 0..6 {
         check_retained(world, &reader).await;
     }
     world.with(|inner, _| {
-        let mut listed: Vec<u64> = inner
+        // A file that was taken and came again is one file: a loader knows it by its name.
+        let listed = inner
             .objects
             .iter()
             .filter(|(path, _)| path.starts_with("out/") && !path.contains(PREPARED))
-            .flat_map(|(_, object)| decode_rows(&object.bytes))
-            .collect();
+            .map(|(path, object)| (path, &object.bytes));
+        let taken = inner.truth.taken.iter();
+        let files: BTreeMap<&String, &Bytes> = taken.chain(listed).collect();
+        let mut listed: Vec<u64> =
+            files.into_values().flat_map(|bytes| decode_rows(bytes)).collect();
         listed.sort_unstable();
         if !listed.iter().copied().eq(0..INPUTS) {
             inner.truth.violate(format!("at the end the sinks hold {listed:?}"));

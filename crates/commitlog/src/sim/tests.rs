@@ -62,6 +62,7 @@ fn epochs_survive_every_crash_pause_and_delay() {
     for what in [
         "abandoned",
         "answers exists",
+        "cleared away",
         "committed",
         "crash",
         "delete",
@@ -69,11 +70,14 @@ fn epochs_survive_every_crash_pause_and_delay() {
         "fails after",
         "fails before",
         "fenced",
+        "gone",
         "impostor",
         "landed late",
         "lost",
         "pause",
+        "published again",
         "refused",
+        "taken",
         "unknown",
     ] {
         assert!(counts.get(what).is_some_and(|n| *n > 0), "never: {what}");

@@ -54,6 +54,11 @@ pub(super) struct Truth {
     published: HashMap<String, Bytes>,
     /// By place of the prepared file: where it is published.
     prepared: HashMap<String, String>,
+    /// What a loader has taken out of the sinks, by its place there: a loader knows a file by its
+    /// name, so that one that comes again replaces what was taken.
+    pub(super) taken: BTreeMap<String, Bytes>,
+    /// The latest clock of any epoch.
+    clock_ms_max: i64,
 }
 
 impl Truth {
@@ -63,6 +68,13 @@ impl Truth {
 
     pub(super) fn head(&self) -> u64 {
         self.decided.len() as u64
+    }
+
+    /// What retention may have let go by now, `retention_ms` after its time.
+    pub(super) fn may_be_over(&self, file: &SinkFile, retention_ms: Option<i64>) -> bool {
+        let now_us = self.clock_ms_max.saturating_mul(1_000);
+        let kept_us = retention_ms.map(|ms| ms.saturating_mul(1_000));
+        kept_us.zip(file.time_max_us).is_some_and(|(kept_us, last_us)| last_us < now_us - kept_us)
     }
 
     /// The epochs whose state must be there, ascending.
@@ -100,6 +112,10 @@ impl Truth {
                 self.before_checkpoint(checkpoint, bytes);
                 None
             }
+            Some(marker) if marker.starts_with(names::PUBLISHED) => {
+                self.before_marker(marker, objects);
+                None
+            }
             None if !path.contains(names::PREPARED) => {
                 match self.published.get(path) {
                     None => self.violate(format!("{path} is published but not committed")),
@@ -108,7 +124,7 @@ impl Truth {
                     }
                     Some(_) => {}
                 }
-                None
+                self.taken.contains_key(path).then_some("published again")
             }
             // A postponed write may land again, but never with something else in it.
             _ => {
@@ -126,6 +142,23 @@ impl Truth {
         if real.is_none_or(|real| real.checkpoint != *bytes) {
             self.violate(format!("{path} is not what the log says"));
         }
+    }
+
+    /// What is said to be published has to be, whoever says so and however late.
+    fn before_marker(&mut self, path: &str, objects: &Objects) {
+        let epoch = names::parse_numbered(path).map_or(0, |epoch| epoch.0);
+        let Some(decided) = self.decided.get((epoch as usize).wrapping_sub(1)) else {
+            return self.violate(format!("{path} is not decided"));
+        };
+        let places = decided.files.iter().map(|file| sink_path(&file.sink, &file.published));
+        let missing = places.into_iter().find(|place| !self.was_published(place, objects));
+        if let Some(place) = missing {
+            self.violate(format!("{path} is there before {place} is published"));
+        }
+    }
+
+    fn was_published(&self, place: &str, objects: &Objects) -> bool {
+        objects.contains_key(place) || self.taken.contains_key(place)
     }
 
     fn before_record(&mut self, bytes: &Bytes, objects: &Objects) -> Option<&'static str> {
@@ -146,6 +179,7 @@ impl Truth {
             self.violate(format!("epoch {epoch} says a wrong published_through"));
         }
         self.check_rows(&record, objects);
+        self.clock_ms_max = self.clock_ms_max.max(record.clock_ms);
         self.fold.apply(&record);
         let live: HashSet<String> = self.fold.paths().map(str::to_owned).collect();
         for path in &live {
@@ -173,7 +207,8 @@ impl Truth {
     }
 
     fn check_decided_is_published(&mut self, epoch: u64, objects: &Objects) {
-        let missing = self.published.keys().find(|place| !objects.contains_key(*place)).cloned();
+        let missing = self.published.keys().find(|place| !self.was_published(place, objects));
+        let missing = missing.cloned();
         if let Some(place) = missing {
             self.violate(format!("epoch {epoch} is decided before {place} is published"));
         }
@@ -220,6 +255,8 @@ impl Truth {
         let epoch = names::parse_numbered(state_path).map(|epoch| epoch.0);
         let bad = match (state_path.split('/').next(), epoch) {
             (Some(names::LOG), Some(e)) => !checkpoints.iter().any(|c| *c >= e && allowed(c)),
+            // A marker is looked for while its epoch is the last.
+            (Some(names::PUBLISHED), Some(e)) => e >= self.head(),
             (Some(names::CHECKPOINT), Some(e)) => !checkpoints.iter().any(|c| *c > e && allowed(c)),
             _ => retained
                 .clone()
@@ -236,7 +273,7 @@ impl Truth {
             return self.violate(format!("{path} was published and is deleted"));
         }
         let published = self.prepared.get(path);
-        if published.is_some_and(|published| !objects.contains_key(published)) {
+        if published.is_some_and(|published| !self.was_published(published, objects)) {
             self.violate(format!("{path} is deleted before it is published"));
         }
     }

@@ -3,11 +3,13 @@
 //! object_store's local store never syncs, and its create-only write can leave a torn file after
 //! a power loss; both are done here instead.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind as IoKind, Write};
 use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -107,15 +109,29 @@ impl LocalRoot {
         self.sync_folders(files).await
     }
 
-    async fn sync_folders(&self, files: Vec<PathBuf>) -> Result<()> {
+    /// See `Storage::delete_staged`.
+    pub(super) async fn delete_staged(&self, folder: &str, before_ms: i64) -> Result<u64> {
+        let folder = self.path(folder);
+        let shown = folder.clone();
+        let since = Duration::from_millis(u64::try_from(before_ms).unwrap_or_default());
+        let before = SystemTime::UNIX_EPOCH + since;
+        blocking(move || remove_staged(&folder, before))
+            .await?
+            .map_err(|error| failed("clean up", &shown, error))
+    }
+
+    /// Syncs each folder on the way to `files`, once. One that is not there holds none of them.
+    pub(super) async fn sync_folders(&self, files: Vec<PathBuf>) -> Result<()> {
         let mut folders = std::collections::BTreeSet::new();
         for file in &files {
             let below =
                 file.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
             folders.extend(below.map(FilePath::to_path_buf));
         }
-        parallel(folders.into_iter().collect(), |path| {
-            File::open(path).and_then(|folder| folder.sync_all())
+        parallel(folders.into_iter().collect(), |path| match File::open(path) {
+            Ok(folder) => folder.sync_all(),
+            Err(error) if error.kind() == IoKind::NotFound => Ok(()),
+            Err(error) => Err(error),
         })
         .await?;
         if !files.is_empty() && !self.above_synced.load(Ordering::Acquire) {
@@ -129,6 +145,36 @@ impl LocalRoot {
         }
         Ok(())
     }
+}
+
+/// Removes staged files below `folder` that were last written to before `before`.
+fn remove_staged(folder: &FilePath, before: SystemTime) -> io::Result<u64> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == IoKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let mut removed = 0;
+    for entry in entries {
+        let entry = entry?;
+        let is_folder = entry.file_type()?.is_dir();
+        if is_folder {
+            removed += remove_staged(&entry.path(), before)?;
+        } else if is_staged(&entry.file_name()) {
+            // It may vanish in between, when its writer finishes.
+            let written = entry.metadata().and_then(|meta| meta.modified());
+            if written.is_ok_and(|at| at < before) && std::fs::remove_file(entry.path()).is_ok() {
+                removed += 1;
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether the store, or a creation here, writes under this name before it gives the true one.
+fn is_staged(name: &OsStr) -> bool {
+    let suffix = name.to_str().and_then(|name| name.rsplit_once('#'));
+    suffix.is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn create_synced(target: &FilePath, bytes: &[u8]) -> io::Result<Creation> {

@@ -18,7 +18,7 @@ async fn encoded_partition_folders_come_back_exactly_as_given() {
         let published = format!("{folder}/f.parquet");
         let prepared = format!("_prepared/job/{}", given.len());
         storage.write(&prepared, Bytes::from(value)).await.unwrap();
-        storage.promote(&prepared, &published).await.unwrap();
+        storage.promote(&prepared, &published, false).await.unwrap();
         given.push(published);
     }
     given.push("raw=日本 x%zz+&/f.parquet".into());
@@ -75,17 +75,17 @@ async fn absent_things_are_empty_none_or_fine() {
 }
 
 #[tokio::test]
-async fn promote_can_be_repeated_and_a_lost_file_is_corrupt() {
+async fn promote_can_be_repeated_and_a_lost_file_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let storage = Storage::open(dir.path().to_str().unwrap()).unwrap();
     storage.write("_prepared/j/1", Bytes::from_static(b"x")).await.unwrap();
     storage.sync(&["_prepared/j/1".into()]).await.unwrap();
     for _ in 0..2 {
-        storage.promote("_prepared/j/1", "k=v/1.parquet").await.unwrap();
+        storage.promote("_prepared/j/1", "k=v/1.parquet", false).await.unwrap();
     }
     storage.sync(&["k=v/1.parquet".into()]).await.unwrap();
-    let lost = storage.promote("_prepared/j/2", "k=v/2.parquet").await;
-    assert_eq!(lost.unwrap_err().kind(), crate::ErrorKind::Corrupt);
+    let lost = storage.promote("_prepared/j/2", "k=v/2.parquet", false).await;
+    assert_eq!(lost.unwrap(), Promotion::Gone);
 }
 
 #[tokio::test]
