@@ -60,10 +60,7 @@ impl PhysicalExtensionCodec for EngineCodec {
         } else if let Some(ingest) = node.downcast_ref::<IngestExec>() {
             self.encode_ingest(ingest, converter)?
         } else if let Some(sink) = node.downcast_ref::<SinkExec>() {
-            let spec = NodeSpec::Sink {
-                sink: SinkSpec::of(&sink.target),
-                first_number: sink.first_number,
-            };
+            let spec = NodeSpec::Sink { sink: SinkSpec::of(&sink.target), number: sink.number };
             proto(&spec, [&sink.target.schema])?
         } else if let Some(sessions) = node.downcast_ref::<SessionExec>() {
             proto(&NodeSpec::Sessions { layout: sessions.layout() }, [])?
@@ -114,9 +111,9 @@ impl PhysicalExtensionCodec for EngineCodec {
             NodeSpec::Sessions { layout } => {
                 Arc::new(SessionExec::try_new(layout, inputs.to_vec())?)
             }
-            NodeSpec::Sink { sink, first_number } => {
+            NodeSpec::Sink { sink, number } => {
                 let target = sink.target(schema()?, &observer).map_err(to_datafusion)?;
-                Arc::new(SinkExec::new(input()?, target, first_number))
+                Arc::new(SinkExec::new(input()?, target, number))
             }
             NodeSpec::Run(spec) => {
                 let target = spec.target(schema()?, &observer).map_err(to_datafusion)?;
@@ -159,7 +156,8 @@ impl EngineCodec {
             source: ingest.pass.source.clone(),
             partitions: ingest.pass.partitions,
             task: ingest.pass.task.clone(),
-            first_number: ingest.first_number,
+            number: ingest.number,
+            at: ingest.at,
             cuts,
             files: ingest.files.iter().map(FileSpec::of).collect(),
         });
@@ -198,7 +196,7 @@ fn decode_ingest(
         partitions: spec.partitions,
         task: spec.task,
     };
-    Ok(IngestExec::new(pass, files, spec.first_number))
+    Ok(IngestExec::new(pass, files, spec.number).of_task(spec.at))
 }
 
 fn proto<'a>(

@@ -1,7 +1,7 @@
 //! The coordinator's side: who answers, and an epoch's plans sent to them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use datafusion::common::DataFusionError;
@@ -27,14 +27,12 @@ use super::placement::{
     TASKS_MIN, TaskCounts, all_to_first, check_remote, check_shuffled, scale_up,
 };
 use super::planner::{HandOver, handed_over};
-use super::receipt::{IngestReceipt, collect};
-use super::sink_exec::{FILES_PER_TASK_MAX, SinkExec};
+use super::receipt::{IngestReceipt, SinkReceipt, collect};
+use super::sink_exec::SinkExec;
 use super::state_exec::RunExec;
 use super::task;
 use crate::error::{Error, Result, from_datafusion};
-use crate::runtime::{
-    Buffered, Crew, OutputTarget, PassPlan, Remote, RunTarget, SourceReceipt, StageReceipt,
-};
+use crate::runtime::{Buffered, Crew, PassPlan, Remote, RunTarget, SourceReceipt, StageReceipt};
 use crate::sink::{SinkTarget, spread};
 use crate::source::InputFile;
 
@@ -82,7 +80,8 @@ impl Remote for Cluster {
             tracing::warn!(worker, "a worker is left out");
         }
         let channels = Arc::clone(&self.channels);
-        Ok(Arc::new(Attempting { urls: there, channels, attempt: attempt.clone() }))
+        let (attempt, plans) = (attempt.clone(), AtomicU32::new(1));
+        Ok(Arc::new(Attempting { urls: there, channels, attempt, plans }))
     }
 }
 
@@ -92,6 +91,7 @@ struct Attempting {
     urls: Vec<Url>,
     channels: Arc<Channels>,
     attempt: Attempt,
+    plans: AtomicU32,
 }
 
 #[async_trait]
@@ -106,8 +106,7 @@ impl Crew for Attempting {
         pass: PassPlan,
         files: Vec<InputFile>,
     ) -> Result<SourceReceipt> {
-        let first_number = self.reserve_for(&pass);
-        let plan = Arc::new(IngestExec::new(pass, files, first_number));
+        let plan = Arc::new(IngestExec::new(pass, files, self.next_plan()));
         let rows = self.planned(session, gathered(plan), scale_up).await?.run()?;
         total(rows).await
     }
@@ -118,8 +117,7 @@ impl Crew for Attempting {
         plan: Arc<dyn ExecutionPlan>,
         pass: PassPlan,
     ) -> Result<SourceReceipt> {
-        let first_number = self.reserve_for(&pass);
-        let plan = Arc::new(IngestExec::fed(ungathered(plan), pass, first_number));
+        let plan = Arc::new(IngestExec::fed(ungathered(plan), pass, self.next_plan()));
         total(self.spread_or_whole(session, plan).await?).await
     }
 
@@ -129,12 +127,11 @@ impl Crew for Attempting {
         plan: Arc<dyn ExecutionPlan>,
         target: SinkTarget,
     ) -> Result<Vec<SinkFile>> {
-        let first = self.reserve(&target);
         let plan = spread(ungathered(plan), &target.partition_by).map_err(from_datafusion)?;
-        let plan: Arc<dyn ExecutionPlan> = Arc::new(SinkExec::new(plan, target, first));
+        let plan: Arc<dyn ExecutionPlan> = Arc::new(SinkExec::new(plan, target, self.next_plan()));
         let rows = self.spread_or_whole(session, plan).await?;
-        let files: Vec<Vec<SinkFile>> = collect(rows).await?;
-        Ok(files.into_iter().flatten().collect())
+        let receipts: Vec<SinkReceipt> = collect(rows).await?;
+        Ok(receipts.into_iter().flat_map(|receipt| receipt.files).collect())
     }
 
     async fn write_runs(
@@ -179,19 +176,10 @@ impl Attempting {
         }
     }
 
-    /// As [`Attempting::reserve`], for the sinks that a pass writes, late rows among them, if any.
-    fn reserve_for(&self, pass: &PassPlan) -> u32 {
-        let sink = pass.cuts.iter().find_map(|cut| match &cut.output {
-            OutputTarget::Sink(target) => Some(target),
-            OutputTarget::State(_) => cut.late.as_ref().map(|late| &late.sink),
-        });
-        sink.map(|target| self.reserve(target)).unwrap_or_default()
-    }
-
-    /// The first of as many blocks of file numbers as there can be tasks.
-    fn reserve(&self, target: &SinkTarget) -> u32 {
-        let tasks = u32::try_from(self.tasks_max()).unwrap_or(u32::MAX);
-        target.numbers.fetch_add(tasks.saturating_mul(FILES_PER_TASK_MAX), Ordering::Relaxed)
+    /// The number of the attempt's next plan: with that of the task it makes the name of its files
+    /// its own. This process, which writes none of them, would be task 0 of no plan.
+    fn next_plan(&self) -> u32 {
+        self.plans.fetch_add(1, Ordering::Relaxed)
     }
 
     fn tasks_max(&self) -> usize {

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -13,19 +12,20 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, execute_stream,
 };
 use datafusion_distributed::DistributedTaskContext;
-use futures::TryStreamExt;
+use futures::{Future, TryStreamExt};
 use object_store::ObjectStore;
 use tidegauge_commitlog::Run;
 
 use super::leaf::one_partition;
 use super::receipt::{IngestReceipt, receipt_schema, receipt_stream};
-use super::sink_exec::first_number;
+use super::sink_exec::task_files;
 use super::task::TaskObserver;
 use crate::error::{Error, from_datafusion, to_datafusion};
 use crate::observe::{TaskNode, count};
 use crate::operator::{StateScan, no_expressions};
 use crate::plan::CutTarget;
 use crate::runtime::{Buffered, OutputTarget, PassCut, PassPlan, SourceReceipt};
+use crate::sink::TaskFiles;
 use crate::source::InputFile;
 use crate::state::{StatePart, write_run};
 
@@ -35,20 +35,27 @@ pub(super) struct IngestExec {
     pub(super) input: Option<Arc<dyn ExecutionPlan>>,
     pub(super) pass: PassPlan,
     pub(super) files: Vec<InputFile>,
-    /// The number of the first file that it writes into sinks.
-    pub(super) first_number: u32,
+    /// Which of the attempt's plans it is, for the names of files in sinks.
+    pub(super) number: u32,
+    /// Which of the tasks that files were dealt out to.
+    pub(super) at: usize,
     properties: Arc<PlanProperties>,
 }
 
 impl IngestExec {
-    pub(super) fn new(pass: PassPlan, files: Vec<InputFile>, first_number: u32) -> Self {
+    pub(super) fn new(pass: PassPlan, files: Vec<InputFile>, number: u32) -> Self {
         let properties = one_partition(receipt_schema());
-        Self { input: None, pass, files, first_number, properties }
+        Self { input: None, pass, files, number, at: 0, properties }
+    }
+
+    /// The same pass as that of the task `at`.
+    pub(super) fn of_task(self, at: usize) -> Self {
+        Self { at, ..self }
     }
 
     /// A pass over the rows of `input`, in as many tasks as it has.
-    pub(super) fn fed(input: Arc<dyn ExecutionPlan>, pass: PassPlan, first_number: u32) -> Self {
-        Self::new(pass, vec![], first_number).over(Some(input))
+    pub(super) fn fed(input: Arc<dyn ExecutionPlan>, pass: PassPlan, number: u32) -> Self {
+        Self::new(pass, vec![], number).over(Some(input))
     }
 
     /// The same pass over the rows of `input`, where there is one.
@@ -56,26 +63,25 @@ impl IngestExec {
         Self { input, ..self }
     }
 
-    /// The pass with file numbers that all of its sinks share, late rows among them. Tasks that share an input are told
-    /// apart here, those that have files of their own when they are dealt out.
-    fn numbered(&self, task: &Arc<TaskContext>) -> PassPlan {
+    /// The pass with the files that all of its sinks share, late rows among them. Tasks that share an
+    /// input are told apart here, those that have files of their own when they are dealt out.
+    fn numbered(&self, task: &Arc<TaskContext>) -> (PassPlan, TaskFiles) {
         let mut pass = self.pass.clone();
-        let mut first = self.first_number;
+        let mut at = self.at;
         if self.input.is_some() {
-            let at = DistributedTaskContext::from_ctx(task).task_index;
-            first = first_number(first, at);
+            at = DistributedTaskContext::from_ctx(task).task_index;
             pass.task = format!("{}-{at}", pass.task);
         }
-        let numbers = Arc::new(AtomicU32::new(first));
+        let files = task_files(self.number, at, task);
         for cut in &mut pass.cuts {
             if let OutputTarget::Sink(target) = &mut cut.output {
-                target.numbers = Arc::clone(&numbers);
+                target.files = files.clone();
             }
             if let Some(late) = &mut cut.late {
-                late.sink.numbers = Arc::clone(&numbers);
+                late.sink.files = files.clone();
             }
         }
-        pass
+        (pass, files)
     }
 }
 
@@ -114,7 +120,8 @@ impl ExecutionPlan for IngestExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (pass, files) = (self.pass.clone(), self.files.clone());
-        Ok(Arc::new(Self::new(pass, files, self.first_number).over(children.pop())))
+        let same = Self::new(pass, files, self.number).of_task(self.at);
+        Ok(Arc::new(same.over(children.pop())))
     }
 
     fn execute(
@@ -125,20 +132,30 @@ impl ExecutionPlan for IngestExec {
         if partition > 0 {
             return internal_err!("a pass runs in one partition");
         }
-        let (pass, files) = (self.numbered(&task), self.files.clone());
+        let ((pass, written), files) = (self.numbered(&task), self.files.clone());
         let observer = TaskObserver::of(&task)?;
         if let Some(input) = &self.input {
             let rows = execute_stream(Arc::clone(input), Arc::clone(&task))?;
-            let reading = take(pass, rows, Arc::clone(&task));
+            let reading = finished(take(pass, rows, Arc::clone(&task)), written);
             return Ok(receipt_stream(observer.run(TaskNode::Ingest, task, reading)));
         }
         let Some(source) = &pass.source.files else {
             return internal_err!("a pass has neither files nor rows");
         };
         let store = observer.store(&source.scheme).map_err(to_datafusion)?;
-        let reading = read(pass, files, store, Arc::clone(&task));
+        let reading = finished(read(pass, files, store, Arc::clone(&task)), written);
         Ok(receipt_stream(observer.run(TaskNode::Ingest, task, reading)))
     }
+}
+
+/// The receipt of `reading`, with the files of rows that waited for each other.
+async fn finished(
+    reading: impl Future<Output = crate::error::Result<IngestReceipt>>,
+    written: TaskFiles,
+) -> crate::error::Result<IngestReceipt> {
+    let mut receipt = reading.await?;
+    receipt.files.extend(written.finish().await?);
+    Ok(receipt)
 }
 
 /// Takes the rows of a feed, for all cuts of `pass`.

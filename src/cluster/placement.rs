@@ -15,7 +15,7 @@ use datafusion_distributed::{
 };
 
 use super::ingest_exec::IngestExec;
-use super::sink_exec::{SinkExec, first_number};
+use super::sink_exec::SinkExec;
 use super::state_exec::RunExec;
 use crate::operator::{SessionExec, StateScan};
 use crate::runtime::PassPlan;
@@ -92,10 +92,10 @@ fn bytes_of(part: &StatePart) -> u64 {
     part.run().map_or(0, |run| run.bytes)
 }
 
-/// The pass of one task: its files, a name and a block of file numbers of its own.
+/// The pass of one task: its files, and a name of its own.
 fn task_of(ingest: &IngestExec, at: usize, files: Vec<InputFile>) -> Arc<dyn ExecutionPlan> {
     let pass = PassPlan { task: at.to_string(), ..ingest.pass.clone() };
-    Arc::new(IngestExec::new(pass, files, first_number(ingest.first_number, at)))
+    Arc::new(IngestExec::new(pass, files, ingest.number).of_task(at))
 }
 
 /// Refuses a plan whose work would be done in the coordinator: what reads and what writes must be

@@ -31,6 +31,14 @@ pub(super) struct IngestReceipt {
     pub(super) time_max_us: Option<i64>,
     /// By stage.
     pub(super) stages: Vec<(String, StageRows, Vec<Run>)>,
+    #[serde(with = "tidegauge_commitlog::sink_files")]
+    pub(super) files: Vec<SinkFile>,
+}
+
+/// What one task of a close plan wrote.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct SinkReceipt {
+    #[serde(with = "tidegauge_commitlog::sink_files")]
     pub(super) files: Vec<SinkFile>,
 }
 

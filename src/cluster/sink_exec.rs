@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -15,33 +14,25 @@ use datafusion_distributed::DistributedTaskContext;
 use futures::stream::select_all;
 
 use super::leaf::one_partition;
-use super::receipt::{receipt_schema, receipt_stream};
+use super::receipt::{SinkReceipt, receipt_schema, receipt_stream};
 use super::task::TaskObserver;
-use crate::error::Error;
 use crate::observe::{TaskNode, count_files};
 use crate::operator::no_expressions;
-use crate::sink::{SinkTarget, write_streams};
-
-/// Each task numbers its files in a block of this size.
-pub(super) const FILES_PER_TASK_MAX: u32 = 1 << 16;
+use crate::sink::{SinkTarget, TaskFiles, write_streams};
 
 /// Writes the rows of its input.
 #[derive(Debug)]
 pub(super) struct SinkExec {
     pub(super) input: Arc<dyn ExecutionPlan>,
     pub(super) target: SinkTarget,
-    /// The number of the first file of the first task.
-    pub(super) first_number: u32,
+    /// Which of the attempt's plans it is, for the names of files.
+    pub(super) number: u32,
     properties: Arc<PlanProperties>,
 }
 
 impl SinkExec {
-    pub(super) fn new(
-        input: Arc<dyn ExecutionPlan>,
-        target: SinkTarget,
-        first_number: u32,
-    ) -> Self {
-        Self { input, target, first_number, properties: one_partition(receipt_schema()) }
+    pub(super) fn new(input: Arc<dyn ExecutionPlan>, target: SinkTarget, number: u32) -> Self {
+        Self { input, target, number, properties: one_partition(receipt_schema()) }
     }
 }
 
@@ -75,7 +66,7 @@ impl ExecutionPlan for SinkExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(input) = children.pop() else { return internal_err!("a sink has one input") };
-        Ok(Arc::new(Self::new(input, self.target.clone(), self.first_number)))
+        Ok(Arc::new(Self::new(input, self.target.clone(), self.number)))
     }
 
     fn execute(
@@ -87,8 +78,8 @@ impl ExecutionPlan for SinkExec {
             return internal_err!("a sink is written in one partition");
         }
         let at = DistributedTaskContext::from_ctx(&task).task_index;
-        let first = first_number(self.first_number, at);
-        let target = SinkTarget { numbers: Arc::new(AtomicU32::new(first)), ..self.target.clone() };
+        let files = task_files(self.number, at, &task);
+        let target = SinkTarget { files: files.clone(), ..self.target.clone() };
         let partitions = self.input.output_partitioning().partition_count();
         let mut streams = (0..partitions)
             .map(|partition| self.input.execute(partition, Arc::clone(&task)))
@@ -101,23 +92,16 @@ impl ExecutionPlan for SinkExec {
         }
         let observer = TaskObserver::of(&task)?;
         let writing = async move {
-            let files = write_streams(streams, &target).await?;
-            count_files(&files);
-            match files.len() > FILES_PER_TASK_MAX as usize {
-                false => Ok(files),
-                true => Err(Error::bad_job(format!(
-                    "the sink {} has more than {FILES_PER_TASK_MAX} partitions in one epoch; \
-                     partition it by something coarser",
-                    target.sink
-                ))),
-            }
+            let mut written = write_streams(streams, &target).await?;
+            written.extend(files.finish().await?);
+            count_files(&written);
+            Ok(SinkReceipt { files: written })
         };
         Ok(receipt_stream(observer.run(TaskNode::Sink, task, writing)))
     }
 }
 
-/// The number of the first file of the task `at`.
-pub(super) fn first_number(first: u32, at: usize) -> u32 {
-    let at = u32::try_from(at).unwrap_or_default();
-    first.wrapping_add(at.wrapping_mul(FILES_PER_TASK_MAX))
+/// The files of the task `at` of the plan `number`: no other of the attempt has this name.
+pub(super) fn task_files(number: u32, at: usize, task: &TaskContext) -> TaskFiles {
+    TaskFiles::new(format!("{number}_{at}"), task.runtime_env())
 }

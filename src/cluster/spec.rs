@@ -3,7 +3,6 @@
 //! Storage travels as its location, which is absolute: a worker opens the same place.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::physical_plan::ExecutionPlan;
@@ -16,7 +15,7 @@ use crate::error::{Error, Result, from_datafusion};
 use crate::operator::{SessionLayout, StateInput, StateScan};
 use crate::plan::CutTarget;
 use crate::runtime::{LateTarget, OutputTarget, PassSource, RunTarget, late_schema};
-use crate::sink::SinkTarget;
+use crate::sink::{SinkTarget, TaskFiles};
 use crate::source::InputFile;
 use crate::sql::Windows;
 use crate::state::{KeyRange, StatePart, StateShape, StateView};
@@ -27,7 +26,7 @@ pub(super) enum NodeSpec {
     Chunks { columns: Vec<usize>, partitions: usize },
     State(StateSpec),
     Ingest(IngestSpec),
-    Sink { sink: SinkSpec, first_number: u32 },
+    Sink { sink: SinkSpec, number: u32 },
     Run(RunSpec),
     Sessions { layout: SessionLayout },
 }
@@ -54,7 +53,8 @@ pub(super) struct IngestSpec {
     pub(super) source: PassSource,
     pub(super) partitions: usize,
     pub(super) task: String,
-    pub(super) first_number: u32,
+    pub(super) number: u32,
+    pub(super) at: usize,
     pub(super) cuts: Vec<CutSpec>,
     pub(super) files: Vec<FileSpec>,
 }
@@ -212,8 +212,8 @@ impl SinkSpec {
             partition_by: self.partition_by,
             schema,
             attempt: self.attempt,
-            // Whoever runs the node numbers its files.
-            numbers: Arc::default(),
+            // Whoever runs the node names its files.
+            files: TaskFiles::default(),
         })
     }
 }

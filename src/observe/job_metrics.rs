@@ -41,6 +41,9 @@ impl JobMetrics {
             instruments.epoch_failures.add(0, &[self.label(), kind_label(kind)]);
             instruments.epoch_retries.add(0, &[self.label(), kind_label(kind)]);
         }
+        for by in ["publish", "query"] {
+            self.gone(by, 0);
+        }
         let gauges = instruments.shown.add(&self.job, clock);
         gauges.show(state);
         gauges
@@ -115,6 +118,14 @@ impl JobMetrics {
     pub fn retried(&self, kind: ErrorKind) {
         if let Some(instruments) = &self.instruments {
             instruments.epoch_retries.add(1, &[self.label(), kind_label(kind)]);
+        }
+    }
+
+    /// Counts committed sink files that are not there, as `by` found.
+    pub fn gone(&self, by: &'static str, files: usize) {
+        if let Some(instruments) = &self.instruments {
+            let labels = [self.label(), KeyValue::new("by", by)];
+            instruments.sink_files_gone.add(files as u64, &labels);
         }
     }
 

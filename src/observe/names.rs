@@ -37,6 +37,9 @@ names! {
     SINK_ROWS: "tidegauge.sink.rows", "{row}", "Rows of committed sink files";
     SINK_FILES: "tidegauge.sink.files", "{file}", "Committed sink files";
     SINK_WRITTEN: "tidegauge.sink.written", "By", "Size of those files";
+    SINK_FILES_GONE: "tidegauge.sink.files.gone", "{file}",
+        "Committed sink files that were found under none of their names, by who looked: publish, \
+         query";
     EPOCH_COMMITS: "tidegauge.epoch.commits", "{epoch}", "Epochs committed";
     EPOCH_FAILURES: "tidegauge.epoch.failures", "{epoch}",
         "Epochs given up, by the kind of the error";

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -129,7 +130,7 @@ impl CompiledJob {
             partition_by: sink.partition_by.clone(),
             schema: Arc::clone(&query.schema),
             attempt: context.attempt.clone(),
-            numbers: Arc::clone(&context.numbers),
+            files: context.files.clone(),
         })
     }
 }
@@ -161,11 +162,17 @@ impl CompiledJob {
             partition_by: vec![],
             schema: late_schema(&columns),
             attempt: context.attempt.clone(),
-            numbers: Arc::clone(&context.numbers),
+            files: context.files.clone(),
         };
         let source = Vec::from_iter(self.plan.sources_of(&stage.input)).join(", ");
         let lateness_us = stage.lateness_us;
         Ok(Some(LateTarget { sink, source, stage: stage.id.clone(), lateness_us }))
+    }
+
+    /// How long the rows of each sink are kept, where that is said.
+    pub fn retention(&self) -> BTreeMap<String, Duration> {
+        let sinks = self.spec.sinks.iter();
+        sinks.filter_map(|sink| Some((sink.name.clone(), sink.retention?))).collect()
     }
 
     /// The storage of each sink, and of the table of late rows if there is one.

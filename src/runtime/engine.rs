@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use tidegauge_commitlog::{
@@ -28,6 +27,7 @@ use super::work::Work;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observe::{self, Gauges, count_epoch, in_span};
 use crate::plan::{Input, differences};
+use crate::sink::TaskFiles;
 use crate::state::RunCache;
 
 /// How a job is opened.
@@ -84,6 +84,7 @@ impl Engine {
             checkpoint_every: job.spec.state.checkpoint_every,
             retain_epochs: job.spec.state.retain_epochs,
             grace: job.spec.state.grace,
+            retention: job.retention(),
             ..LogSettings::new(job.spec.name.clone())
         };
         let seed = rand::random();
@@ -101,7 +102,12 @@ impl Engine {
         if (is_fresh || options.reset_state) && !options.adopt {
             refuse_full_sinks(&sinks, log.storage(), is_fresh).await?;
         }
-        log.publish().await?;
+        if let PublishOutcome::Published { gone, .. } = log.publish().await? {
+            job.metrics.gone("publish", gone);
+        }
+        if let Err(error) = log.tidy().await {
+            tracing::warn!(%error, "what earlier processes left could not be collected");
+        }
         let reset = (!is_fresh && options.reset_state).then(Box::default);
         let cache = RunCache::new(job.spec.state.cache_max_bytes);
         let totals = Totals::new(&job.spec, &job.plan);
@@ -157,17 +163,32 @@ impl Engine {
                     if error.kind() == ErrorKind::Unavailable
                         && tried < self.job.spec.epoch.retry =>
                 {
+                    self.abandon(&attempt).await;
                     tried += 1;
                     metrics.retried(error.kind());
                     tracing::warn!(epoch = %attempt.epoch, tried, %error, "an epoch is tried again");
                     self.clock.sleep(Duration::from_millis(100 << tried.min(8))).await;
                 }
                 Err(error) => {
+                    self.abandon(&attempt).await;
                     metrics.failed(error.kind());
                     return Err(error);
                 }
                 Ok(step) => return Ok(step),
             }
+        }
+    }
+
+    /// Deletes what an attempt has written that failed before its record was sent. What cannot be
+    /// deleted now goes with the next failure, or with the garbage.
+    async fn abandon(&mut self, attempt: &Attempt) {
+        if self.log.may_land(attempt) {
+            return;
+        }
+        let stages: Vec<&str> = self.job.plan.stages.keys().map(String::as_str).collect();
+        match self.log.abandon(attempt, &stages).await {
+            Ok(files) => tracing::debug!(epoch = %attempt.epoch, files, "an attempt left nothing"),
+            Err(error) => tracing::debug!(%error, "what an attempt wrote is left to collection"),
         }
     }
 
@@ -185,7 +206,11 @@ impl Engine {
         let mut files: Vec<SinkFile> =
             receipts.into_values().flat_map(|receipt| receipt.files).collect();
         let mut revisions = self.state().revisions.clone();
-        let closing = close(&self.job, &mut stages, clocks, &context, &mut revisions);
+        let closing = async {
+            let mut files = close(&self.job, &mut stages, clocks, &context, &mut revisions).await?;
+            files.extend(context.files.finish().await?);
+            Ok(files)
+        };
         files.extend(metrics.timed(observe::Step::Close, closing).await?);
         timings.lap("close");
         let written = metrics
@@ -225,8 +250,8 @@ impl Engine {
             state: self.log.storage().clone(),
             sinks: self.sinks.clone(),
             watermarks,
-            numbers: Arc::new(AtomicU32::new(0)),
             merges: Arc::default(),
+            files: TaskFiles::new("0", Arc::clone(self.job.session.runtime_env())),
             progress: Arc::clone(&self.progress),
             crew,
             session,
@@ -382,7 +407,10 @@ impl Engine {
         let mut tried = 0;
         loop {
             match self.log.publish().await {
-                Ok(PublishOutcome::Published { .. }) => return Ok(()),
+                Ok(PublishOutcome::Published { gone, .. }) => {
+                    self.job.metrics.gone("publish", gone);
+                    return Ok(());
+                }
                 Ok(PublishOutcome::Fenced) => {
                     return Err(fenced("its last epoch was followed up".to_owned()));
                 }

@@ -20,6 +20,7 @@ use crate::error::{Error, Result, from_datafusion};
 use crate::observe::count;
 use crate::operator::StateInput;
 use crate::plan::{CutTarget, IngestCut, Input, Stage};
+use crate::sink::TaskFiles;
 use crate::source::InputFile;
 use crate::state::StateView;
 
@@ -31,7 +32,8 @@ pub(super) struct IngestContext {
     pub(super) sinks: BTreeMap<String, Storage>,
     /// Each stage's watermark at the start of the epoch.
     pub(super) watermarks: BTreeMap<String, Option<i64>>,
-    pub(super) numbers: Arc<AtomicU32>,
+    /// The sink files that this process writes.
+    pub(super) files: TaskFiles,
     /// Counts merges that become runs, for their names.
     pub(super) merges: Arc<AtomicU32>,
     pub(super) progress: Arc<Progress>,

@@ -176,12 +176,21 @@ impl Host {
             .registry
             .all()
             .into_iter()
-            .filter(|hosted| hosted.origin() == Origin::File && !hosted.was_open());
+            .filter(|hosted| hosted.origin() == Origin::File && !hosted.was_open())
+            .filter(|hosted| hosted.phase() != JobPhase::Standby);
         let not_ready = |hosted: Arc<Hosted>| NotReady {
             job: hosted.job.spec.name.clone(),
             phase: hosted.phase(),
         };
         Some(waiting.map(not_ready).collect())
+    }
+
+    /// Jobs that other coordinators run, which this service would take over, by name. It is ready all
+    /// the same: there is nothing that it waits for.
+    pub fn standby(&self) -> Vec<String> {
+        let all = self.registry.all();
+        let standing = all.iter().filter(|hosted| hosted.phase() == JobPhase::Standby);
+        standing.map(|hosted| hosted.job.spec.name.clone()).collect()
     }
 
     /// Kept jobs that this process cannot run, with the reason, by name.

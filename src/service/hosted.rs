@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::jobs::{JobPhase, JobSnapshot, JobStatus};
 use super::registry::Surroundings;
+use super::standby::Standby;
 use super::supervisor::Runs;
 use crate::error::Result;
 use crate::runtime::{CompiledJob, Engine, JobView, OpenOptions, Progress};
@@ -104,6 +105,11 @@ impl Runs for Hosted {
         self.was_open.store(true, Ordering::SeqCst);
         self.status.send_modify(|status| status.phase = JobPhase::Running);
         engine.run(stop).await.map(drop)
+    }
+
+    async fn stand_by(&self) -> Result<()> {
+        let clock = &self.surroundings.clock;
+        Standby::new(Arc::clone(&self.job), Arc::clone(clock))?.wait().await
     }
 
     fn progress(&self) -> u64 {

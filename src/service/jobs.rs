@@ -67,6 +67,8 @@ pub enum JobPhase {
     Running,
     /// It failed, and waits to be started again.
     Restarting,
+    /// Another coordinator runs it: it watches the log, and takes over when that stands still.
+    Standby,
     /// It was asked to stop, and did.
     Stopped,
     /// It failed in a way that starting it again cannot mend.
@@ -79,6 +81,7 @@ impl fmt::Display for JobPhase {
             Self::Starting => "starting",
             Self::Running => "running",
             Self::Restarting => "restarting",
+            Self::Standby => "standby",
             Self::Stopped => "stopped",
             Self::Failed => "failed",
         })

@@ -13,6 +13,7 @@ mod host;
 mod hosted;
 mod jobs;
 mod registry;
+mod standby;
 mod submissions;
 mod supervisor;
 

@@ -6,8 +6,11 @@
 //!     ^                 |                          ^
 //!     | after a pause   | failed                   | asked to stop
 //!     +----------- Restarting ---------------------+
-//!                       |
-//!                       +--> Failed, where starting again cannot help
+//!     |                 |                          |
+//!     |                 +--> Failed, where starting again cannot help
+//!     | the log stands  |
+//!     | still           | fenced: another runs it
+//!     +------------- Standby ----------------------+
 //! ```
 //!
 //! Each start has a task of its own, so that a panic in one job ends that task and nothing else.
@@ -29,6 +32,9 @@ pub(super) trait Runs: Send + Sync + 'static {
     /// Opens and runs until `stop` says so or something fails; says in its status when it is open.
     async fn run(&self, stop: watch::Receiver<bool>) -> Result<()>;
 
+    /// Another coordinator runs it: returns when that seems to have died. Stopped from outside.
+    async fn stand_by(&self) -> Result<()>;
+
     /// How far it has come. Failures with progress between them are not failures in a row.
     fn progress(&self) -> u64;
 }
@@ -38,7 +44,8 @@ pub(super) trait Runs: Send + Sync + 'static {
 /// A storage that is away comes back, and a bad record is mended when its file is corrected or
 /// taken away, which the job should notice by itself. A bug (a panic is one) may be met by chance,
 /// and an epoch that it ended left nothing behind. The others stay: a bad job needs another job
-/// file, damaged state a hand, and a job that another coordinator runs belongs to that one.
+/// file, and damaged state a hand. A job that another coordinator runs belongs to that one, as long as it
+/// lives: see [`Runs::stand_by`].
 pub(super) fn may_be_mended(kind: ErrorKind) -> bool {
     match kind {
         ErrorKind::Unavailable | ErrorKind::BadRecord | ErrorKind::Bug => true,
@@ -59,6 +66,19 @@ pub(super) async fn supervise(
         let before = runs.progress();
         status.send_modify(|status| status.phase = JobPhase::Starting);
         let Err(error) = run_apart(Arc::clone(&runs), stop.clone()).await else { break };
+        if error.kind() == ErrorKind::Fenced {
+            tracing::warn!(%error, "the job stands by");
+            status.send_modify(|status| {
+                status.phase = JobPhase::Standby;
+                status.last_error = Some(error.to_string());
+            });
+            tokio::select! {
+                () = stand_by(&runs, &backoff, &clock) => {}
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+            status.send_modify(|status| status.restarts += 1);
+            continue;
+        }
         if !may_be_mended(error.kind()) {
             tracing::error!(%error, kind = %error.kind(), "the job has failed");
             status.send_modify(|status| {
@@ -82,6 +102,19 @@ pub(super) async fn supervise(
         status.send_modify(|status| status.restarts += 1);
     }
     status.send_modify(|status| status.phase = JobPhase::Stopped);
+}
+
+/// Waits until the job may be taken over, however often the log cannot be read.
+async fn stand_by(runs: &Arc<dyn Runs>, backoff: &Backoff, clock: &Arc<dyn Clock>) {
+    for failures in 1.. {
+        match runs.stand_by().await {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::warn!(%error, "the log of a job that stands by cannot be read");
+                clock.sleep(backoff.pause(failures)).await;
+            }
+        }
+    }
 }
 
 /// One start, in a task that ends with this call.

@@ -1,12 +1,13 @@
-//! Which rows of a batch belong to which partition value.
+//! Which rows of a batch belong to which partition value. How they are brought together is
+//! `gather`'s.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use datafusion::arrow::compute::{cast, take_record_batch};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::arrow::row::{OwnedRow, RowConverter, SortField};
+use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::{DataFusionError, Result};
 use tidegauge_commitlog::names::partition_folder;
 
@@ -16,14 +17,18 @@ use crate::error::{Error, to_datafusion};
 const FOLDER_BYTES_MAX: usize = 255;
 const VALUE_BYTES_SHOWN: usize = 40;
 
-/// Splits batches by the values of a sink's partition columns.
+/// Numbers rows by the values of a sink's partition columns.
 #[derive(Debug)]
 pub(super) struct Partitioner {
     columns: Vec<usize>,
     names: Vec<String>,
     kept: Vec<usize>,
-    converter: Option<RowConverter>,
-    folders: HashMap<OwnedRow, Arc<str>>,
+    converter: RowConverter,
+    /// The number of each value that was seen, by its row form.
+    numbers: HashMap<Box<[u8]>, u32>,
+    by_folder: HashMap<Arc<str>, u32>,
+    /// The folder of each number.
+    folders: Vec<Arc<str>>,
 }
 
 impl Partitioner {
@@ -33,18 +38,11 @@ impl Partitioner {
             .map(|name| schema.index_of(name).map_err(DataFusionError::from))
             .collect::<Result<_>>()?;
         let kept = (0..schema.fields().len()).filter(|at| !columns.contains(at)).collect();
-        let converter = match columns.is_empty() {
-            true => None,
-            false => {
-                let fields = columns
-                    .iter()
-                    .map(|&at| SortField::new(schema.field(at).data_type().clone()))
-                    .collect();
-                Some(RowConverter::new(fields)?)
-            }
-        };
+        let fields = columns.iter().map(|&at| SortField::new(schema.field(at).data_type().clone()));
+        let converter = RowConverter::new(fields.collect())?;
         let names = partition_by.to_vec();
-        Ok(Self { columns, names, kept, converter, folders: HashMap::new() })
+        let (numbers, by_folder, folders) = (HashMap::new(), HashMap::new(), Vec::new());
+        Ok(Self { columns, names, kept, converter, numbers, by_folder, folders })
     }
 
     /// The schema of the files: the columns that are not in their path.
@@ -52,32 +50,42 @@ impl Partitioner {
         Ok(Arc::new(schema.project(&self.kept)?))
     }
 
-    /// The rows of `batch` by partition folder, without the partition's columns.
-    pub(super) fn split(&mut self, batch: &RecordBatch) -> Result<Vec<(Arc<str>, RecordBatch)>> {
-        let Some(converter) = &self.converter else {
-            return Ok(vec![(Arc::from(""), batch.clone())]);
-        };
+    /// The folder of each number, the first seen first.
+    pub(super) fn folders(&self) -> &[Arc<str>] {
+        &self.folders
+    }
+
+    /// The rows of `batch` without the partition's columns, and the number of the folder of each.
+    pub(super) fn number(&mut self, batch: &RecordBatch) -> Result<(RecordBatch, Vec<u32>)> {
         let values: Vec<ArrayRef> =
             self.columns.iter().map(|&at| Arc::clone(batch.column(at))).collect();
-        let rows = converter.convert_columns(&values)?;
-        let file = batch.project(&self.kept)?;
-        let mut groups: HashMap<Arc<str>, Vec<u32>> = HashMap::new();
+        let rows = self.converter.convert_columns(&values)?;
+        let mut numbers = Vec::with_capacity(batch.num_rows());
         for (at, row) in rows.iter().enumerate() {
-            let folder = match self.folders.get(&row.owned()) {
-                Some(folder) => Arc::clone(folder),
+            let number = match self.numbers.get(row.as_ref()) {
+                Some(&number) => number,
                 None => {
                     let folder: Arc<str> = folder_of(&self.names, &values, at)?.into();
-                    self.folders.insert(row.owned(), Arc::clone(&folder));
-                    folder
+                    let number = self.number_of(folder)?;
+                    self.numbers.insert(row.as_ref().into(), number);
+                    number
                 }
             };
-            let at = u32::try_from(at).map_err(|error| DataFusionError::External(error.into()))?;
-            groups.entry(folder).or_default().push(at);
+            numbers.push(number);
         }
-        groups
-            .into_iter()
-            .map(|(folder, rows)| Ok((folder, take_record_batch(&file, &UInt32Array::from(rows))?)))
-            .collect()
+        Ok((batch.project(&self.kept)?, numbers))
+    }
+
+    /// Values of one text, such as 0.0 and -0.0 of some types, share a folder.
+    fn number_of(&mut self, folder: Arc<str>) -> Result<u32> {
+        if let Some(&number) = self.by_folder.get(&folder) {
+            return Ok(number);
+        }
+        let number = u32::try_from(self.folders.len())
+            .map_err(|error| DataFusionError::External(error.into()))?;
+        self.by_folder.insert(Arc::clone(&folder), number);
+        self.folders.push(folder);
+        Ok(number)
     }
 }
 

@@ -5,7 +5,7 @@ use futures::StreamExt;
 use tidegauge_commitlog::SinkFile;
 use tokio::task::JoinSet;
 
-use super::parquet::{SinkTarget, SinkWriter};
+use super::writer::{SinkTarget, SinkWriter};
 use crate::error::{Error, Result, from_datafusion};
 
 /// Writes all rows of `streams`, side by side, and gives the files by their final names.

@@ -1,6 +1,7 @@
 //! A sink: where the rows of an `INSERT INTO` become files.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -9,8 +10,10 @@ use crate::item::Item;
 use crate::location::{Purpose, location};
 use crate::name::check_name;
 use crate::report::quoted;
+use crate::setting::duration;
 
-const KEYS: [&str; 3] = ["location", "format", "partition_by"];
+const KEYS: [&str; 4] = ["location", "format", "partition_by", "retention"];
+const RETENTION_MIN: Duration = Duration::from_secs(1);
 
 /// A sink as the job declares it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,6 +28,9 @@ pub struct SinkSpec {
     /// The columns whose values make up its folders, outermost first; none by default. That
     /// the SQL gives them is not checked here.
     pub partition_by: Vec<String>,
+    /// How long its rows are kept, by their time. A file whose rows are all older is no result of
+    /// the job any more, whether it is there or not; unbounded by default.
+    pub retention: Option<Duration>,
 }
 
 /// Reads the sink called `name`.
@@ -36,11 +42,14 @@ pub(crate) fn sink(name: &str, item: &Item<'_>) -> Option<SinkSpec> {
         .and_then(|item| location(&item, Purpose::Write));
     let format = fields.setting("format", SinkFormat::Parquet, sink_format);
     let partition_by = fields.setting("partition_by", Vec::new(), partition_by);
+    let retention =
+        fields.setting("retention", None, |item| duration(item, RETENTION_MIN).map(Some));
     Some(SinkSpec {
         name: name?,
         location: location?,
         format: format?,
         partition_by: partition_by?,
+        retention: retention?,
     })
 }
 

@@ -8,12 +8,20 @@ use crate::item::Item;
 use crate::location::{Purpose, location};
 use crate::setting::{bytes, count, duration};
 
-const KEYS: [&str; 6] =
-    ["location", "checkpoint_every", "retain_epochs", "grace", "runs_max", "cache_max"];
+const KEYS: [&str; 7] = [
+    "location",
+    "checkpoint_every",
+    "retain_epochs",
+    "grace",
+    "takeover_after",
+    "runs_max",
+    "cache_max",
+];
 const CHECKPOINT_EVERY: u64 = 20;
 const RETAIN_EPOCHS: u64 = 100;
 const GRACE: Duration = Duration::from_secs(3600);
 const GRACE_MIN: Duration = Duration::from_millis(1);
+const TAKEOVER_MIN: Duration = Duration::from_millis(100);
 const RUNS_MAX: usize = 16;
 const CACHE_BYTES_MAX: u64 = 256 << 20;
 
@@ -29,6 +37,9 @@ pub struct StateSpec {
     pub retain_epochs: u64,
     /// How long what no retained epoch names is kept before it is collected; 1 hour.
     pub grace: Duration,
+    /// How long the log must have stood still before a service that stands by takes the job over;
+    /// by default as long as several of the job's epochs take, and at least 1 minute.
+    pub takeover_after: Option<Duration>,
     /// The most runs of a stage before they are merged; 16.
     pub runs_max: usize,
     /// The most memory for the runs of recent epochs; 256 MiB; YAML `cache_max`.
@@ -46,6 +57,8 @@ pub(crate) fn state(item: &Item<'_>) -> Option<StateSpec> {
     let retain_epochs =
         fields.setting("retain_epochs", RETAIN_EPOCHS, |item| count(item, 1..=1_000_000));
     let grace = fields.setting("grace", GRACE, |item| duration(item, GRACE_MIN));
+    let takeover_after =
+        fields.setting("takeover_after", None, |item| duration(item, TAKEOVER_MIN).map(Some));
     let runs_max = fields.setting("runs_max", RUNS_MAX, |item| count(item, 2..=10_000));
     let cache_max_bytes = fields.setting("cache_max", CACHE_BYTES_MAX, |item| bytes(item, 0));
     Some(StateSpec {
@@ -53,6 +66,7 @@ pub(crate) fn state(item: &Item<'_>) -> Option<StateSpec> {
         checkpoint_every: checkpoint_every?,
         retain_epochs: retain_epochs?,
         grace: grace?,
+        takeover_after: takeover_after?,
         runs_max: runs_max?,
         cache_max_bytes: cache_max_bytes?,
     })

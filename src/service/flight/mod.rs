@@ -22,6 +22,7 @@ mod live_scan;
 mod live_table;
 mod metadata;
 mod prepared;
+mod presence;
 mod pruning;
 mod queries;
 mod results_table;

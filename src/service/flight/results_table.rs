@@ -17,7 +17,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
-use tidegauge_commitlog::{SinkFile, Storage};
+use tidegauge_commitlog::{SinkFile, Storage, is_over};
 use tidegauge_spec::SinkSpec;
 
 use super::layout::Layout;
@@ -57,10 +57,12 @@ impl ResultsTable {
         let reader = self.stores.reader(&self.snapshot.job).map_err(to_datafusion)?;
         let view = self.snapshot.opened().map_err(to_datafusion)?;
         let committed = reader.files_of(&view.manifest).await.map_err(to_datafusion)?;
+        let retention = self.snapshot.job.retention();
         let files: Vec<SinkFile> = committed
             .into_iter()
             .map(|(_, file)| file)
             .filter(|file| file.sink == self.sink.name)
+            .filter(|file| !is_over(file, &retention, view.clock_ms))
             .collect();
         let partition = &self.layout.partition;
         let (by_path, by_row): (Vec<Expr>, Vec<Expr>) =
@@ -77,6 +79,31 @@ impl ResultsTable {
                 Ok(Chosen { file, values: values.collect::<Result<_>>()? })
             })
             .collect()
+    }
+
+    /// Those of `chosen` that are there. It is told once of each that is not.
+    async fn present(&self, storage: &Storage, chosen: Vec<Chosen>) -> Result<Vec<Chosen>> {
+        let files: Vec<&SinkFile> = chosen.iter().map(|chosen| &chosen.file).collect();
+        let presence = &self.stores.presence;
+        let there = presence.of(storage, &files).await.map_err(to_datafusion)?;
+        let gone = files.iter().zip(&there).filter(|(_, is_there)| !**is_there);
+        let gone: Vec<&str> = gone.map(|(file, _)| file.published.as_str()).collect();
+        let untold = presence.untold(storage.location(), &gone);
+        if let Some(first) = untold.first() {
+            self.snapshot.job.metrics.gone("query", untold.len());
+            tracing::warn!(
+                job = %self.snapshot.job.spec.name,
+                "{} committed files of the sink {} are not there, {}/{first} among them; queries \
+                 answer from the others. Where they are deleted on purpose, say so to the job: \
+                 sinks.{}.retention",
+                untold.len(),
+                self.sink.name,
+                storage.location(),
+                self.sink.name
+            );
+        }
+        let kept = chosen.into_iter().zip(there).filter(|(_, is_there)| *is_there);
+        Ok(kept.map(|(chosen, _)| chosen).collect())
     }
 }
 
@@ -112,6 +139,7 @@ impl TableProvider for ResultsTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let storage = self.stores.open(&self.sink.location).map_err(to_datafusion)?;
         let chosen = self.choose(session, filters).await?;
+        let chosen = self.present(&storage, chosen).await?;
         if chosen.is_empty() {
             let schema = project_schema(&self.layout.table, projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));

@@ -8,6 +8,7 @@ use datafusion::datasource::object_store::ObjectStoreUrl;
 use parking_lot::Mutex;
 use tidegauge_commitlog::{LogReader, SegmentCache, Storage};
 
+use super::presence::Presence;
 use crate::error::Result;
 use crate::runtime::CompiledJob;
 
@@ -19,6 +20,8 @@ const OPEN_MAX: usize = 1_024;
 pub(super) struct Stores {
     open: Mutex<HashMap<String, Storage>>,
     segments: Arc<SegmentCache>,
+    /// Which files of sinks are there.
+    pub(super) presence: Presence,
 }
 
 impl Stores {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  GET  /healthz               the process is alive
-//!  GET  /readyz                every job of a job file was open at least once
+//!  GET  /readyz                every job of a job file was open at least once, or stands by
 //!  GET  /metrics               for Prometheus
 //!  GET  /api/jobs              a line for each job
 //!  GET  /api/jobs/{name}       everything of one
@@ -59,7 +59,13 @@ async fn readyz(State(api): State<Api>) -> Response {
     let (is_ready, body) = match api.host.not_ready() {
         None => (false, json!({ "ready": false, "reasons": ["the service is stopping"] })),
         Some(waiting) => {
-            (waiting.is_empty(), json!({ "ready": waiting.is_empty(), "reasons": waiting }))
+            let is_ready = waiting.is_empty();
+            let standby = api.host.standby();
+            let mut body = json!({ "ready": is_ready, "reasons": waiting });
+            if !standby.is_empty() {
+                body["standby"] = json!(standby);
+            }
+            (is_ready, body)
         }
     };
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::*;
 
@@ -24,6 +25,10 @@ struct Script {
     steps: Mutex<VecDeque<Step>>,
     epoch: AtomicU64,
     starts: AtomicU64,
+    /// How often the log cannot be read by who stands by.
+    unreadable: AtomicU64,
+    /// The coordinator that runs the job instead.
+    rival_died: Notify,
 }
 
 #[async_trait]
@@ -43,6 +48,16 @@ impl Runs for Script {
                 Ok(())
             }
         }
+    }
+
+    async fn stand_by(&self) -> Result<()> {
+        let left = self.unreadable.load(Ordering::SeqCst);
+        if left > 0 {
+            self.unreadable.store(left - 1, Ordering::SeqCst);
+            return Err(Error::unavailable("the log is away"));
+        }
+        self.rival_died.notified().await;
+        Ok(())
     }
 
     fn progress(&self) -> u64 {
@@ -90,6 +105,8 @@ fn begin(steps: impl IntoIterator<Item = Step>, clock: NotedClock) -> Stage {
         steps: Mutex::new(steps.into_iter().collect()),
         epoch: AtomicU64::new(0),
         starts: AtomicU64::new(0),
+        unreadable: AtomicU64::new(2),
+        rival_died: Notify::new(),
     });
     let (told, status) = watch::channel(JobStatus::default());
     let (stop, stopped) = watch::channel(false);
@@ -131,7 +148,7 @@ async fn what_a_restart_may_mend_is_started_again_later_and_later() {
 
 #[tokio::test]
 async fn what_a_restart_cannot_mend_is_left_alone() {
-    for kind in [ErrorKind::BadJob, ErrorKind::Fenced, ErrorKind::Corrupt] {
+    for kind in [ErrorKind::BadJob, ErrorKind::Corrupt] {
         let stage = begin([Step::Fail(kind)], NotedClock::default());
         let script = Arc::clone(&stage.script);
         let status = stage.ends().await;
@@ -139,6 +156,28 @@ async fn what_a_restart_cannot_mend_is_left_alone() {
         assert_eq!(status.last_error.unwrap(), format!("it is {kind}"));
         assert_eq!(script.starts.load(Ordering::SeqCst), 1);
     }
+}
+
+#[tokio::test]
+async fn a_job_that_another_runs_stands_by_and_takes_over() {
+    let steps = [Step::Fail(ErrorKind::Fenced), Step::Fail(ErrorKind::Fenced), Step::Wait];
+    let mut stage = begin(steps, NotedClock::default());
+    for takeovers in 0..2 {
+        let stands_by =
+            |status: &JobStatus| status.phase == JobPhase::Standby && status.restarts == takeovers;
+        stage.status.wait_for(stands_by).await.unwrap();
+        assert_eq!(stage.script.starts.load(Ordering::SeqCst), takeovers + 1);
+        stage.script.rival_died.notify_one();
+    }
+    stage.status.wait_for(|status| status.restarts == 2).await.unwrap();
+    let slept_s = stage.clock.slept_s();
+    assert!((1.5..=3.0).contains(&slept_s), "1 + 2 s while the log is away: {slept_s}");
+    stage.stop.send_replace(true);
+    assert_eq!(stage.ends().await.phase, JobPhase::Stopped);
+    let mut stage = begin([Step::Fail(ErrorKind::Fenced)], NotedClock::default());
+    stage.status.wait_for(|status| status.phase == JobPhase::Standby).await.unwrap();
+    stage.stop.send_replace(true);
+    assert_eq!(stage.ends().await.phase, JobPhase::Stopped);
 }
 
 #[tokio::test]

@@ -91,6 +91,7 @@ fn the_example_job_has_exactly_these_values() {
             location: "/srv/out/host_minutes/".to_owned(),
             format: SinkFormat::Parquet,
             partition_by: vec!["tenant".to_owned()],
+            retention: None,
         }],
         late: None,
         epoch: EpochSpec {
@@ -105,6 +106,7 @@ fn the_example_job_has_exactly_these_values() {
             checkpoint_every: 20,
             retain_epochs: 100,
             grace: Duration::from_secs(3600),
+            takeover_after: None,
             runs_max: 16,
             cache_max_bytes: 268_435_456,
         },
@@ -119,7 +121,7 @@ fn the_example_job_has_exactly_these_values() {
 fn every_setting_can_be_written() {
     let text = changed("state: {location: ./out/_state/}", "\
 epoch: {interval: 1m30s, bytes_max: 1GB, files_max: 7, close_max: 2MiB, retry: 0}
-state: {location: s3://b/state/, checkpoint_every: 3, retain_epochs: 9, grace: 2h, runs_max: 4, cache_max: 0}
+state: {location: s3://b/state/, checkpoint_every: 3, retain_epochs: 9, grace: 2h, takeover_after: 90s, runs_max: 4, cache_max: 0}
 memory_max: 64MiB
 late: {location: ./out/_late/}
 partitions: 3");
@@ -135,6 +137,7 @@ partitions: 3");
     assert_eq!(job.epoch.close_bytes_max, 2 << 20);
     assert_eq!((job.state.checkpoint_every, job.state.retain_epochs), (3, 9));
     assert_eq!(job.state.grace, Duration::from_secs(7200));
+    assert_eq!(job.state.takeover_after, Some(Duration::from_secs(90)));
     assert_eq!((job.state.runs_max, job.state.cache_max_bytes), (4, 0));
     assert_eq!((job.memory_max_bytes, job.partitions), (64 << 20, Some(3)));
     let source = &job.sources[0];

@@ -94,7 +94,7 @@ fn values_of_the_wrong_kind_are_told_what_belongs_there() {
         "{location: ./out/found/}",
         "./out/found/",
         "10: sinks.found: \"./out/found/\" is not a mapping; \
-         write a mapping with the keys location, format, partition_by",
+         write a mapping with the keys location, format, partition_by, retention",
     );
     told(
         "./out/found/}",
