@@ -19,6 +19,9 @@ pub(super) async fn check(arguments: CheckArguments) -> Result<(), Failure> {
     let job = compile(&arguments.job).await?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}: the job is good", job.spec.name)?;
+    for advice in job.spec.advice() {
+        writeln!(out, "warning: {advice}")?;
+    }
     for sink in &job.spec.sinks {
         let Some(query) = job.plan.queries.iter().find(|query| query.sink == sink.name) else {
             continue;

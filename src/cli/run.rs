@@ -34,6 +34,9 @@ pub(super) struct RunArguments {
     /// Accept sinks that hold files already.
     #[arg(long)]
     adopt: bool,
+    /// Go on although this machine's clock is behind the last commit.
+    #[arg(long)]
+    accept_clock: bool,
     /// How the summary is printed on stdout.
     #[arg(long, value_enum, default_value_t = SummaryFormat::Text)]
     summary: SummaryFormat,
@@ -57,7 +60,11 @@ pub(super) async fn run(arguments: RunArguments, telemetry: &Telemetry) -> Resul
     let cluster = arguments.workers.cluster()?;
     let job = compile(&arguments.job).await?.observed(telemetry.metrics());
     let progress = Arc::new(Progress::default());
-    let options = OpenOptions { reset_state: arguments.reset_state, adopt: arguments.adopt };
+    let options = OpenOptions {
+        reset_state: arguments.reset_state,
+        adopt: arguments.adopt,
+        accept_clock: arguments.accept_clock,
+    };
     let display = Display::start(&job.spec.name, Arc::clone(&progress));
     let mut engine = Engine::open(job, options, Arc::new(SystemClock), progress).await?;
     if let Some(cluster) = cluster {
@@ -124,6 +131,13 @@ fn print(summary: &Summary, format: SummaryFormat) -> Result<(), Failure> {
         summary.rows_quarantined,
         summary.watermark.as_deref().unwrap_or("none")
     )?;
+    if summary.rows_ahead > 0 {
+        writeln!(
+            out,
+            "  ahead of the others, without moving the watermark: {}",
+            summary.rows_ahead
+        )?;
+    }
     if summary.results_late > 0 {
         writeln!(out, "  between stages: late {}", summary.results_late)?;
     }

@@ -295,8 +295,10 @@ fn received(receipt: IngestReceipt) -> SourceReceipt {
     });
     SourceReceipt {
         rows: receipt.rows,
-        time_max_us: receipt.time_max_us,
+        times: receipt.times,
+        file_rows: receipt.file_rows,
         stages: stages.collect(),
         files: receipt.files,
+        ..SourceReceipt::default()
     }
 }

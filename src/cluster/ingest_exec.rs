@@ -210,7 +210,8 @@ async fn into_runs(
     }
     Ok(IngestReceipt {
         rows: receipt.rows,
-        time_max_us: receipt.time_max_us,
+        times: receipt.times,
+        file_rows: receipt.file_rows,
         stages,
         files: receipt.files,
     })

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tidegauge_commitlog::{Run, SinkFile, SourceRows, StageRows};
 
 use crate::error::{Error, ErrorKind, Result, to_datafusion};
+use crate::runtime::{FileRows, LatestTimes};
 
 static SCHEMA: LazyLock<SchemaRef> =
     LazyLock::new(|| Arc::new(Schema::new(vec![Field::new("receipt", DataType::Utf8, false)])));
@@ -28,7 +29,8 @@ enum Receipt<T> {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct IngestReceipt {
     pub(super) rows: SourceRows,
-    pub(super) time_max_us: Option<i64>,
+    pub(super) times: LatestTimes,
+    pub(super) file_rows: FileRows,
     /// By stage.
     pub(super) stages: Vec<(String, StageRows, Vec<Run>)>,
     #[serde(with = "tidegauge_commitlog::sink_files")]

@@ -145,6 +145,7 @@ impl JobMetrics {
             let read = source.added.iter().map(|file| file.size).sum();
             instruments.source_files.add(source.added.len() as u64, &labels);
             instruments.source_read.add(read, &labels);
+            instruments.source_ahead.add(source.rows_ahead, &labels);
             let rows = &source.rows;
             let [job, source] = labels;
             for (fate, rows) in [

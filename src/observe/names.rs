@@ -28,10 +28,12 @@ names! {
         "Rows of committed epochs, by what became of them";
     SOURCE_FILES: "tidegauge.source.files", "{file}", "Files of committed epochs";
     SOURCE_READ: "tidegauge.source.read", "By", "Size of those files, as they are stored";
+    SOURCE_AHEAD: "tidegauge.source.ahead", "{row}",
+        "Rows, among those of committed epochs, too far ahead to move the watermark";
     SOURCE_WATERMARK: "tidegauge.source.watermark", "s",
         "How far event time is complete, in seconds since 1970";
     SOURCE_LAG: "tidegauge.source.lag", "s",
-        "The clock less the latest event time, also while nothing arrives";
+        "The clock less the latest confirmed event time, also while nothing arrives";
     STAGE_ROWS: "tidegauge.stage.rows", "{row}",
         "Rows of committed epochs that reached a stage, by what became of them";
     SINK_ROWS: "tidegauge.sink.rows", "{row}", "Rows of committed sink files";

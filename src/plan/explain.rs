@@ -49,8 +49,11 @@ pub struct SourceOutline {
     pub event_time: String,
     /// How far its watermark stays behind its latest event time.
     pub delay_us: i64,
-    /// How long it may show no row, by the wall clock, before it holds nothing back.
+    /// How long it may show no row before it holds no other source back.
     pub idle_after_us: i64,
+    /// How long it is silent before what is open of it closes, if it ever does by that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_when_idle_us: Option<i64>,
     /// The stages and stateless queries that share its one read.
     pub cuts: usize,
 }
@@ -224,6 +227,7 @@ impl Explainer<'_> {
             event_time: source.event_time.spoken(),
             delay_us: micros(source.event_time.delay),
             idle_after_us: micros(source.event_time.idle_after),
+            close_when_idle_us: source.event_time.close_when_idle.map(micros),
             cuts: self.cuts_of(&Input::Source(source.name.clone())),
         });
         Explanation {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use super::held_settings::{changed_settings, is_setting};
 use super::job_plan::{JobPlan, SourceTable};
 
 /// The version of the state's own layout.
@@ -53,15 +54,15 @@ pub fn differences(
     before: &BTreeMap<String, String>,
     now: &BTreeMap<String, String>,
 ) -> Vec<String> {
-    let mut found = Vec::new();
-    for (name, value) in before {
+    let mut found = changed_settings(before, now);
+    for (name, value) in before.iter().filter(|(name, _)| !is_setting(name)) {
         match now.get(name) {
             None => found.push(format!("{name} is gone")),
             Some(other) if other != value => found.push(format!("{name} changed")),
             Some(_) => {}
         }
     }
-    let added = now.keys().filter(|name| !before.contains_key(*name));
+    let added = now.keys().filter(|name| !is_setting(name) && !before.contains_key(*name));
     found.extend(added.map(|name| format!("{name} is new")));
     found
 }

@@ -6,6 +6,7 @@ mod cut;
 mod explain;
 mod feed;
 mod fingerprint;
+mod held_settings;
 mod identity;
 mod input;
 mod job_plan;
@@ -33,6 +34,7 @@ pub use explain::{
 };
 pub use feed::Feed;
 pub use fingerprint::{differences, fingerprint};
+pub use held_settings::held_settings;
 pub use input::Input;
 pub use job_plan::{JobPlan, SinkTable, SourceTable, Unit};
 pub use physical::{CutInput, CutTarget, IngestCut};

@@ -38,6 +38,22 @@ pub(super) struct Guard {
     pub(super) future_max_us: i64,
 }
 
+/// Rows that no query sees, by why.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// Rows without an event time.
+    pub(super) timeless: u64,
+    /// Rows later than the clock by more than `future_max`.
+    pub(super) future: u64,
+}
+
+impl Refused {
+    /// All of them.
+    pub(super) fn rows(self) -> u64 {
+        self.timeless + self.future
+    }
+}
+
 /// The rows that one cut takes.
 #[derive(Debug, Clone)]
 pub(super) struct CutRule {
@@ -53,7 +69,7 @@ pub(super) struct CutRule {
 #[derive(Debug)]
 pub(super) struct Guarded {
     pub(super) batch: RecordBatch,
-    pub(super) quarantined: u64,
+    pub(super) refused: Refused,
     /// The first and last event time.
     pub(super) time_us: Option<(i64, i64)>,
 }
@@ -85,8 +101,9 @@ impl Guard {
         let is_clean = times.null_count() == 0 && last.is_none_or(|us| us <= self.future_max_us);
         if is_clean {
             let time_us = min(&times).zip(last);
-            return Ok(Guarded { batch, quarantined: 0, time_us });
+            return Ok(Guarded { batch, refused: Refused::default(), time_us });
         }
+        let timeless = times.null_count() as u64;
         let keep: BooleanArray = times
             .iter()
             .map(|time| Some(time.is_some_and(|us| us <= self.future_max_us)))
@@ -94,8 +111,8 @@ impl Guard {
         let batch = filter_record_batch(&batch, &keep)?;
         let times = self.time.of(&batch)?;
         let time_us = min(&times).zip(max(&times));
-        let quarantined = (rows - batch.num_rows()) as u64;
-        Ok(Guarded { batch, quarantined, time_us })
+        let future = (rows - batch.num_rows()) as u64 - timeless;
+        Ok(Guarded { batch, refused: Refused { timeless, future }, time_us })
     }
 }
 
@@ -273,11 +290,11 @@ pub(super) fn source_rows(guarded: &Guarded, taken: &[Taken]) -> SourceRows {
         _ => late.without(&used, rows),
     };
     SourceRows {
-        rows_in: rows as u64 + guarded.quarantined,
+        rows_in: rows as u64 + guarded.refused.rows(),
         used: used_count as u64,
         filtered: (rows - used_count - late_count) as u64,
         late: late_count as u64,
-        quarantined: guarded.quarantined,
+        quarantined: guarded.refused.rows(),
     }
 }
 
@@ -303,7 +320,8 @@ mod tests {
     fn rows_without_time_and_of_the_future_are_quarantined() {
         let guard = Guard { time: TimePlace::column(0), future_max_us: 100 };
         let guarded = guard.apply(batch(vec![Some(100), None, Some(101)])).unwrap();
-        assert_eq!((guarded.quarantined, guarded.time_us), (2, Some((100, 100))));
+        assert_eq!(guarded.refused, Refused { timeless: 1, future: 1 });
+        assert_eq!(guarded.time_us, Some((100, 100)));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! How far each stream is complete, and so each stage.
 //!
-//! A stage waits for the least of its clocks. One that stands still (its source is idle, or the run
-//! drains) holds nothing back; when all do, the stage moves on as far as is needed to close what is
-//! open, and no further, so that rows which come after that are not refused.
+//! A stage waits for the least of its clocks. One that is idle holds no other back, and moves
+//! nothing by itself: when all are idle, the stage stays where the least of them is, for they are the
+//! streams that can still fill its windows. When all are *closing* (silent for as long as is set for
+//! that, or the run drains), the stage moves on as far as is needed to close what is open, and no
+//! further, so that rows which come after that are not refused.
 //!
 //! ```text
 //!   source --> stage (minutes) --> feed --> stage (hours)
@@ -22,8 +24,10 @@ const MILLISECOND_US: i64 = 1_000;
 pub(super) struct StreamClock {
     /// Its watermark.
     pub(super) watermark_us: Option<i64>,
-    /// It holds nothing back.
-    pub(super) is_still: bool,
+    /// It holds no other back.
+    pub(super) is_idle: bool,
+    /// What is open of it is to close.
+    pub(super) is_closing: bool,
 }
 
 /// The clocks of all streams that are known so far in an epoch.
@@ -37,25 +41,32 @@ impl Clocks {
         self.known.insert(input, clock);
     }
 
-    /// Whether all of `inputs` stand still.
-    pub(super) fn all_still(&self, inputs: &BTreeSet<Input>) -> bool {
-        inputs.iter().all(|input| self.of(input).is_still)
+    /// Whether all of `inputs` are idle.
+    fn all_idle(&self, inputs: &BTreeSet<Input>) -> bool {
+        inputs.iter().all(|input| self.of(input).is_idle)
+    }
+
+    /// Whether all of `inputs` are to close what is open.
+    fn all_closing(&self, inputs: &BTreeSet<Input>) -> bool {
+        inputs.iter().all(|input| self.of(input).is_closing)
     }
 
     /// The watermark of stages that wait for `inputs`; `last_open_us` is the watermark at which
     /// none of their windows is open.
     fn watermark_us(&self, inputs: &BTreeSet<Input>, last_open_us: Option<i64>) -> Option<i64> {
-        if self.all_still(inputs) {
+        if self.all_closing(inputs) {
             let known = inputs.iter().filter_map(|input| self.of(input).watermark_us);
             return known.min().max(last_open_us);
         }
-        let holding = inputs.iter().map(|input| self.of(input)).filter(|clock| !clock.is_still);
+        let all_idle = self.all_idle(inputs);
+        let clocks = inputs.iter().map(|input| self.of(input));
+        let holding = clocks.filter(|clock| all_idle || !clock.is_idle);
         // No watermark is less than any.
         holding.map(|clock| clock.watermark_us).min().flatten()
     }
 
     fn of(&self, input: &Input) -> StreamClock {
-        let unknown = StreamClock { watermark_us: None, is_still: false };
+        let unknown = StreamClock { watermark_us: None, is_idle: false, is_closing: false };
         self.known.get(input).copied().unwrap_or(unknown)
     }
 
@@ -81,12 +92,13 @@ impl Clocks {
         first_open_us: Option<i64>,
     ) -> StreamClock {
         let mine = || feed.stages.iter().filter_map(|id| stages.get(id));
-        let is_still = mine().all(|stage| self.all_still(&stage.clocks));
+        let is_idle = mine().all(|stage| self.all_idle(&stage.clocks));
+        let is_closing = mine().all(|stage| self.all_closing(&stage.clocks));
         let reached = mine().map(|stage| stage.through_us).min().flatten();
         let least = |through_us| {
             least_to_come(&feed.told.windows, feed.told.value, through_us, first_open_us)
         };
-        StreamClock { watermark_us: reached.map(least), is_still }
+        StreamClock { watermark_us: reached.map(least), is_idle, is_closing }
     }
 }
 
@@ -143,18 +155,32 @@ mod tests {
         assert_eq!(at(WindowValue::End, Some(5_000)), 100_000);
     }
 
-    #[test]
-    fn a_stream_without_a_watermark_holds_back_and_one_that_is_still_does_not() {
-        let (a, b) = (Input::Source("a".to_owned()), Input::Source("b".to_owned()));
-        let both: BTreeSet<Input> = [a.clone(), b.clone()].into();
+    fn watermark_of(streams: [(Option<i64>, &str); 2]) -> Option<i64> {
         let mut clocks = Clocks::default();
-        clocks.set(a.clone(), StreamClock { watermark_us: Some(5), is_still: false });
-        assert_eq!(clocks.watermark_us(&both, Some(9)), None);
-        clocks.set(b.clone(), StreamClock { watermark_us: Some(3), is_still: false });
-        assert_eq!(clocks.watermark_us(&both, Some(9)), Some(3));
-        clocks.set(b, StreamClock { watermark_us: Some(3), is_still: true });
-        assert_eq!(clocks.watermark_us(&both, Some(9)), Some(5));
-        clocks.set(a, StreamClock { watermark_us: Some(5), is_still: true });
-        assert_eq!(clocks.watermark_us(&both, Some(9)), Some(9));
+        let mut inputs = BTreeSet::new();
+        for (name, (watermark_us, how)) in ["a", "b"].into_iter().zip(streams) {
+            let (is_idle, is_closing) = (how != "live", how == "closing");
+            let input = Input::Source(name.to_owned());
+            clocks.set(input.clone(), StreamClock { watermark_us, is_idle, is_closing });
+            inputs.insert(input);
+        }
+        clocks.watermark_us(&inputs, Some(9))
+    }
+
+    #[test]
+    fn a_stream_without_a_watermark_holds_back_until_it_is_idle() {
+        assert_eq!(watermark_of([(Some(5), "live"), (None, "live")]), None);
+        assert_eq!(watermark_of([(Some(5), "live"), (Some(3), "live")]), Some(3));
+        assert_eq!(watermark_of([(Some(5), "live"), (Some(3), "idle")]), Some(5));
+        assert_eq!(watermark_of([(Some(5), "live"), (None, "idle")]), Some(5));
+    }
+
+    #[test]
+    fn streams_that_are_all_idle_close_nothing_and_those_that_all_close_do() {
+        assert_eq!(watermark_of([(Some(5), "idle"), (Some(3), "idle")]), Some(3));
+        assert_eq!(watermark_of([(Some(5), "idle"), (None, "idle")]), None);
+        assert_eq!(watermark_of([(Some(5), "closing"), (Some(3), "idle")]), Some(3));
+        assert_eq!(watermark_of([(Some(5), "closing"), (Some(3), "live")]), Some(3));
+        assert_eq!(watermark_of([(Some(5), "closing"), (Some(3), "closing")]), Some(9));
     }
 }

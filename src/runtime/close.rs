@@ -413,6 +413,7 @@ async fn run_feed(
             files: None,
             time: TimePlace::column(feed.time_column()),
             future_max_us: i64::MAX,
+            ahead: None,
         },
         schema: Arc::clone(&feed.schema),
         cuts: pass_cuts(job, &one, &Input::Feed(feed.id.clone()), context).await?,

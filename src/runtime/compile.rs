@@ -18,7 +18,9 @@ use super::ingest::IngestContext;
 use super::late::{LateTarget, late_schema};
 use crate::error::{Error, Result, from_datafusion};
 use crate::observe::{JobMetrics, Metrics};
-use crate::plan::{Input, JobPlan, Query, SinkTable, SourceTable, Stage, fingerprint};
+use crate::plan::{
+    Input, JobPlan, Query, SinkTable, SourceTable, Stage, fingerprint, held_settings,
+};
 use crate::sink::SinkTarget;
 use crate::source::{SourceLocation, arrow_schema, open_store, split_location};
 use crate::sql::{SessionSettings, SqlError, at_clock, parse_script, session_state};
@@ -89,7 +91,8 @@ impl CompiledJob {
         if !clashes.is_empty() {
             return Err(BadJob { problems: clashes.into_iter().map(bad).collect() });
         }
-        let fingerprint = fingerprint(&plan, &sources);
+        let mut fingerprint = fingerprint(&plan, &sources);
+        fingerprint.extend(held_settings(&spec, &plan.sources_used()));
         let metrics = Metrics::off().job(&spec.name);
         Ok(Self { spec, plan, fingerprint, metrics, session })
     }

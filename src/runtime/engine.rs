@@ -9,6 +9,7 @@ use tidegauge_commitlog::{
     Attempt, Clock, CommitLog, CommitOutcome, CommitRecord, JobState, LATE_SINK, LogReader,
     LogSettings, PublishOutcome, SinkFile, SourceChange, Storage,
 };
+use tidegauge_spec::format_duration;
 use tokio::sync::watch;
 
 use super::clocks::{Clocks, StreamClock};
@@ -20,7 +21,7 @@ use super::pass::SourceReceipt;
 use super::progress::Progress;
 use super::remote::Remote;
 use super::stage_work::StageWork;
-use super::summary::Totals;
+use super::summary::{Totals, rfc3339};
 use super::view::JobView;
 use super::watermark::{advanced, held, micros};
 use super::work::Work;
@@ -37,7 +38,13 @@ pub struct OpenOptions {
     pub reset_state: bool,
     /// Accept sinks that hold files already.
     pub adopt: bool,
+    /// Accept a clock that is behind the last commit.
+    pub accept_clock: bool,
 }
+
+/// How far this machine's clock may be behind the last commit, whose clock may have been another
+/// machine's.
+const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(60);
 
 /// A job that runs.
 pub struct Engine {
@@ -54,6 +61,8 @@ pub struct Engine {
     view: watch::Sender<Arc<JobView>>,
     remote: Option<Arc<dyn Remote>>,
     gauges: Gauges,
+    /// Until the next commit, a clock that is behind the last one is taken as it is.
+    accepts_clock: bool,
 }
 
 /// What became of an epoch.
@@ -127,6 +136,7 @@ impl Engine {
             view,
             remote: None,
             gauges,
+            accepts_clock: options.accept_clock,
         })
     }
 
@@ -152,6 +162,7 @@ impl Engine {
 
     /// Runs one epoch over `work`, trying again while the storage is unavailable.
     pub(super) async fn epoch(&mut self, work: &Work) -> Result<Step> {
+        self.refuse_clock_behind()?;
         let mut tried = 0;
         let metrics = self.job.metrics.clone();
         loop {
@@ -229,6 +240,25 @@ impl Engine {
         };
         count_epoch(&record);
         self.commit(attempt, record, written).await
+    }
+
+    /// By a clock that is far behind, rows would be of the future that are not.
+    fn refuse_clock_behind(&self) -> Result<()> {
+        let (now_ms, last_ms) = (self.clock.now_ms(), self.state().clock_ms);
+        let behind_ms = u64::try_from(last_ms.saturating_sub(now_ms)).unwrap_or_default();
+        let behind = Duration::from_millis(behind_ms);
+        if self.accepts_clock || behind <= CLOCK_BEHIND_MAX {
+            return Ok(());
+        }
+        let time =
+            |ms: i64| rfc3339(ms.saturating_mul(1_000)).unwrap_or_else(|| format!("{ms} ms"));
+        Err(Error::unavailable(format!(
+            "the clock of this machine is at {}, {} behind that of the last commit, {}; correct the \
+             clock, or run with --accept-clock if it is right and the last one was wrong",
+            time(now_ms),
+            format_duration(behind),
+            time(last_ms),
+        )))
     }
 
     async fn context(&self, attempt: &Attempt) -> Result<IngestContext> {
@@ -310,21 +340,23 @@ impl Engine {
             let name = &source.table.name;
             let before = self.state().sources.get(name);
             let receipt = receipts.get(name);
-            let time_max_us = before
-                .and_then(|state| state.max_event_time_us)
-                .max(receipt.and_then(|receipt| receipt.time_max_us));
+            let reach = receipt.map(|receipt| receipt.reach).unwrap_or_default();
+            let time_max_us = before.and_then(|state| state.max_event_time_us).max(reach.time_us);
             let before_us = before.and_then(|state| state.watermark_us);
             let wanted_us = advanced(before_us, time_max_us, micros(source.spec.event_time.delay));
             let watermark_us = held(before_us, wanted_us, work.hold_us(name));
-            let is_still = work.is_still(name);
-            clocks.set(Input::Source(name.clone()), StreamClock { watermark_us, is_still });
+            let (is_idle, is_closing) = (work.is_idle(name), work.is_closing(name));
+            let clock = StreamClock { watermark_us, is_idle, is_closing };
+            clocks.set(Input::Source(name.clone()), clock);
             changes.insert(
                 name.clone(),
                 SourceChange {
                     added: work.seen_files(name),
                     watermark_us,
                     max_event_time_us: time_max_us,
-                    idle: is_still,
+                    idle: is_idle,
+                    closing: is_closing,
+                    rows_ahead: reach.rows_ahead,
                     rows: receipt.map(|receipt| receipt.rows).unwrap_or_default(),
                 },
             );
@@ -367,6 +399,7 @@ impl Engine {
             }
         }
         self.reset = None;
+        self.accepts_clock = false;
         for run in written {
             self.cache.insert(&run.path, run.batches);
         }

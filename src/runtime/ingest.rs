@@ -9,6 +9,7 @@ use datafusion::execution::context::SessionState;
 use tidegauge_commitlog::{Attempt, Storage};
 use tidegauge_spec::Format;
 
+use super::ahead::AheadRule;
 use super::compile::{CompiledJob, SourceRuntime};
 use super::epoch_session::EpochSession;
 use super::pass::{FilesOf, OutputTarget, PassCut, PassPlan, PassSource, SourceReceipt};
@@ -16,6 +17,7 @@ use super::progress::Progress;
 use super::remote::Crew;
 use super::split::split;
 use super::state_buffer::RunTarget;
+use super::watermark::micros;
 use crate::error::{Error, Result, from_datafusion};
 use crate::observe::count;
 use crate::operator::StateInput;
@@ -46,6 +48,13 @@ pub(super) struct IngestContext {
 /// them all; on workers a plan has several tasks.
 const PARTITIONS_MIN_ON_WORKERS: usize = 2;
 
+impl IngestContext {
+    /// The epoch's clock, microseconds since 1970.
+    fn clock_us(&self) -> i64 {
+        self.attempt.started_ms.saturating_mul(1_000)
+    }
+}
+
 /// The session that the plans of an attempt are made in, on workers or here.
 pub(super) fn session_of(job: &CompiledJob, attempt: &Attempt, on_workers: bool) -> EpochSession {
     let mut session = job.session_at(attempt.started_ms);
@@ -67,8 +76,10 @@ pub(super) async fn ingest(
     let partitions = session.config().target_partitions();
     let input = Input::Source(source.table.name.clone());
     let cuts = pass_cuts(job, session, &input, context).await?;
+    let from = pass_source(source, context);
+    let (ahead, future_max_us) = (from.ahead, from.future_max_us);
     let pass = PassPlan {
-        source: pass_source(source, context),
+        source: from,
         schema: Arc::clone(&source.table.schema),
         cuts,
         partitions,
@@ -81,13 +92,13 @@ pub(super) async fn ingest(
         Format::Parquet if files.len() < readers => split(&source.store, files, readers).await?,
         _ => files,
     };
-    let receipt = match &context.crew {
+    let mut receipt = match &context.crew {
         Some(crew) => {
             let receipt = crew.ingest(session, pass, files).await?;
             for _ in 0..files_read {
                 context.progress.add_file();
             }
-            context.progress.add_rows(receipt.rows.rows_in, receipt.time_max_us);
+            context.progress.add_rows(receipt.rows.rows_in, receipt.times.last_us());
             receipt
         }
         None => {
@@ -96,21 +107,30 @@ pub(super) async fn ingest(
         }
     };
     count([("files", files_read), ("bytes", bytes_read), ("rows", receipt.rows.rows_in)]);
+    let clock_us = context.clock_us();
+    receipt.file_rows.check(&source.spec.event_time.spoken(), clock_us, future_max_us)?;
+    receipt.reach = ahead.map(|rule| receipt.times.reach(&rule)).unwrap_or_default();
     Ok(receipt)
 }
 
 fn pass_source(source: &SourceRuntime, context: &IngestContext) -> PassSource {
-    let clock_us = context.attempt.started_ms.saturating_mul(1_000);
+    let clock_us = context.clock_us();
+    let time = &source.spec.event_time;
     let files = FilesOf {
         scheme: source.location.scheme.clone(),
         format: source.spec.format.clone(),
         compression: source.spec.compression,
-        unit: source.spec.event_time.unit,
+        unit: time.unit,
     };
     PassSource {
         files: Some(files),
         time: source.time.clone(),
         future_max_us: clock_us.saturating_add(source.future_max_us),
+        ahead: Some(AheadRule {
+            clock_us: clock_us.saturating_add(micros(time.ahead_max)),
+            delay_us: micros(time.delay),
+            share_ppm: time.ahead_share_ppm,
+        }),
     }
 }
 

@@ -1,11 +1,13 @@
 //! The engine: a compiled job, its epochs one after another, and what it tells about itself.
 //! It alone drives the order of commit.
 
+mod ahead;
 mod assign;
 mod clocks;
 mod close;
 mod compile;
 mod cut_run;
+mod doubtful;
 mod engine;
 mod epoch_session;
 mod ingest;
@@ -20,6 +22,7 @@ mod remote;
 mod revise;
 mod round;
 mod run;
+mod silence;
 mod split;
 mod stack_work;
 mod stage_work;
@@ -29,7 +32,9 @@ mod view;
 mod watermark;
 mod work;
 
+pub(crate) use ahead::LatestTimes;
 pub use compile::{CompiledJob, runtime_env};
+pub(crate) use doubtful::FileRows;
 pub use engine::{Engine, OpenOptions};
 pub(crate) use late::{LateTarget, late_schema};
 pub(crate) use pass::{OutputTarget, PassCut, PassPlan, PassSource, SourceReceipt, StageReceipt};

@@ -26,8 +26,10 @@ use tidegauge_commitlog::{SinkFile, SourceRows, StageRows};
 use tidegauge_spec::{Compression, EpochUnit, Format};
 use tokio::task::JoinSet;
 
-use super::assign::{CutRule, Guard, TimePlace, source_rows};
+use super::ahead::{AheadRule, LatestTimes, Reach};
+use super::assign::{CutRule, Guard, Refused, TimePlace, source_rows};
 use super::cut_run::{CutOutput, CutResult, CutRun};
+use super::doubtful::FileRows;
 use super::late::{LateTarget, LateWriter};
 use super::progress::Progress;
 use super::state_buffer::{Buffered, RunTarget, StateBuffer};
@@ -64,6 +66,8 @@ pub(crate) struct PassSource {
     pub(crate) time: TimePlace,
     /// Later event times than this are taken for a broken clock.
     pub(crate) future_max_us: i64,
+    /// How clocks that are ahead are told; none for a feed, whose times do not move its watermark.
+    pub(crate) ahead: Option<AheadRule>,
 }
 
 /// How the files of a source are read.
@@ -101,7 +105,10 @@ pub(crate) enum OutputTarget {
 #[derive(Debug, Default)]
 pub struct SourceReceipt {
     pub(crate) rows: SourceRows,
-    pub(crate) time_max_us: Option<i64>,
+    pub(crate) times: LatestTimes,
+    /// How far they say that the source has come, once they are all there.
+    pub(crate) reach: Reach,
+    pub(crate) file_rows: FileRows,
     pub(crate) stages: BTreeMap<String, StageReceipt>,
     pub(crate) files: Vec<SinkFile>,
 }
@@ -176,6 +183,7 @@ struct Pass {
     guard: Guard,
     /// The event time as rejects name it.
     event_time: String,
+    ahead: Option<AheadRule>,
     files: Mutex<VecDeque<InputFile>>,
     reader: Option<Reader>,
     /// The positions of the columns that any cut reads.
@@ -232,6 +240,7 @@ impl Pass {
             cuts,
             guard,
             event_time,
+            ahead: source.ahead,
             files: Mutex::new(files.into()),
             reader,
             decoded,
@@ -247,13 +256,18 @@ impl Pass {
         while let (Some(file), Some(reader)) = (self.next_file(), &self.reader) {
             let (store, settings) = (Arc::clone(&reader.store), Arc::clone(&reader.settings));
             let mut decoded = read_file(store, &file, settings);
+            let (mut rows, mut refused) = (0, Refused::default());
             while let Some(block) = decoded.next().await {
                 let block = block.map_err(Error::from)?;
                 let beyond = refuse_rejects(&file, &block, &self.event_time)?;
                 receipt.quarantine(beyond);
                 self.progress.add_rows(beyond, None);
-                self.hand_out(block.batch, &mut runs, &mut receipt).await?;
+                rows += beyond + block.batch.num_rows() as u64;
+                let more = self.hand_out(block.batch, &mut runs, &mut receipt).await?;
+                refused.timeless += beyond + more.timeless;
+                refused.future += more.future;
             }
+            receipt.file_rows.add(&file.display, rows, refused, file.row_groups.is_some());
             self.progress.add_file();
         }
         self.finish(runs, &mut receipt).await?;
@@ -296,7 +310,7 @@ impl Pass {
         batch: RecordBatch,
         runs: &mut [Running],
         receipt: &mut SourceReceipt,
-    ) -> Result<()> {
+    ) -> Result<Refused> {
         let guarded = self.guard.apply(batch).map_err(from_datafusion)?;
         let mut taken = Vec::with_capacity(self.cuts.len());
         for cut in &self.cuts {
@@ -318,9 +332,12 @@ impl Pass {
         }
         let time_max_us = guarded.time_us.map(|(_, last)| last);
         receipt.rows.add(&source);
-        receipt.time_max_us = receipt.time_max_us.max(time_max_us);
+        if let (Some(rule), Some(last_us)) = (&self.ahead, time_max_us) {
+            let times = self.guard.time.of(&guarded.batch).map_err(from_datafusion)?;
+            receipt.times.add(&times, last_us, rule);
+        }
         self.progress.add_rows(source.rows_in, time_max_us);
-        Ok(())
+        Ok(guarded.refused)
     }
 }
 
@@ -360,7 +377,8 @@ impl SourceReceipt {
     /// Takes in what another part of the pass gave.
     pub(crate) fn add(&mut self, other: Self) {
         self.rows.add(&other.rows);
-        self.time_max_us = self.time_max_us.max(other.time_max_us);
+        self.times.merge(other.times);
+        self.file_rows.merge(other.file_rows);
         self.files.extend(other.files);
         for (id, stage) in other.stages {
             let mine = self.stages.entry(id).or_default();

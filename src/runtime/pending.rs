@@ -47,6 +47,11 @@ impl Pending {
         self.files.is_empty()
     }
 
+    /// Whether any file is there that may hold rows.
+    pub(super) fn has_rows(&self) -> bool {
+        self.files.iter().any(|file| file.size > 0)
+    }
+
     pub(super) fn files(&self) -> impl Iterator<Item = &Discovered> {
         self.files.iter()
     }

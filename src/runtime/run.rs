@@ -1,7 +1,7 @@
 //! How epochs follow each other: once over what is there, or for as long as the job is wanted.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::Instant;
 
 use tidegauge_spec::DiscoveryOrder;
 use tokio::sync::watch;
@@ -10,6 +10,7 @@ use super::close::may_close;
 use super::compile::SourceRuntime;
 use super::engine::{Engine, Step};
 use super::pending::Pending;
+use super::silence::Silence;
 use super::summary::Summary;
 use super::watermark::micros;
 use super::work::Work;
@@ -20,12 +21,6 @@ use crate::source::discover;
 /// What waits, by source.
 type AllPending = BTreeMap<String, Pending>;
 
-/// How many rows a source had shown, and when they became more.
-struct Shown {
-    rows: u64,
-    at_ms: i64,
-}
-
 impl Engine {
     /// Processes what is there now, epochs back to back; with `drain`, closes all windows at the
     /// end.
@@ -33,7 +28,7 @@ impl Engine {
     /// # Errors
     /// The first that an epoch could not overcome; nothing of that epoch is visible.
     pub async fn run_once(&mut self, drain: bool) -> Result<Summary> {
-        let started_ms = self.clock.now_ms();
+        let started = self.clock.instant();
         let mut pending = self.list().await?;
         loop {
             let mut work = self.next_work(&mut pending).await?;
@@ -50,7 +45,7 @@ impl Engine {
                 break;
             }
         }
-        Ok(self.summary(started_ms))
+        Ok(self.summary(started))
     }
 
     /// Runs until `stop` says so, an epoch every `epoch.interval`; the epoch that runs then is
@@ -59,25 +54,29 @@ impl Engine {
     /// # Errors
     /// As [`Engine::run_once`].
     pub async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<Summary> {
-        let started_ms = self.clock.now_ms();
-        let mut shown: BTreeMap<String, Shown> = BTreeMap::new();
+        let started = self.clock.instant();
+        let interval = self.job.spec.epoch.interval;
+        let mut silence = Silence::default();
         while !*stop.borrow() {
-            let began_ms = self.clock.now_ms();
+            let began = self.clock.instant();
             let mut pending = self.list().await?;
+            self.listen(&pending, began, &mut silence);
             loop {
                 let mut work = self.next_work(&mut pending).await?;
-                self.idle_into(&mut work, &mut shown);
+                for source in &self.sources {
+                    silence.mark(&source.table.name, &source.spec.event_time, &mut work);
+                }
                 let is_last = pending.values().all(Pending::is_empty);
                 if work.has_files() || Box::pin(self.closes_anything(&work)).await? {
                     self.epoch(&work).await?;
                 }
-                if is_last || *stop.borrow() {
+                // An idle source may have delivered since, which only another listing tells.
+                let is_stale = self.clock.instant().duration_since(began) >= interval;
+                if is_last || *stop.borrow() || (is_stale && self.any_idle(&work)) {
                     break;
                 }
             }
-            let spent_ms = self.clock.now_ms().saturating_sub(began_ms);
-            let spent = Duration::from_millis(u64::try_from(spent_ms).unwrap_or_default());
-            let rest = self.job.spec.epoch.interval.saturating_sub(spent);
+            let rest = interval.saturating_sub(self.clock.instant().duration_since(began));
             let sleep = self.clock.sleep(rest);
             tokio::select! {
                 () = sleep => {}
@@ -85,13 +84,12 @@ impl Engine {
                 changed = stop.changed() => if changed.is_err() { break },
             }
         }
-        Ok(self.summary(started_ms))
+        Ok(self.summary(started))
     }
 
     /// The numbers of this run so far.
-    fn summary(&self, started_ms: i64) -> Summary {
-        let elapsed_ms = self.clock.now_ms().saturating_sub(started_ms);
-        let elapsed = Duration::from_millis(u64::try_from(elapsed_ms).unwrap_or_default());
+    fn summary(&self, started: Instant) -> Summary {
+        let elapsed = self.clock.instant().duration_since(started);
         self.totals.summary(&self.job.spec.name, elapsed)
     }
 
@@ -150,31 +148,27 @@ impl Engine {
 
     fn drain_into(&self, work: &mut Work) {
         for source in &self.sources {
-            work.add_still(&source.table.name);
+            work.add_closing(&source.table.name);
         }
     }
 
-    /// A source that has shown no row for `idle_after` stands still.
-    fn idle_into(&self, work: &mut Work, shown: &mut BTreeMap<String, Shown>) {
-        let now_ms = self.clock.now_ms();
+    /// Tells `silence` of a listing.
+    fn listen(&self, pending: &AllPending, began: Instant, silence: &mut Silence) {
         for source in &self.sources {
             let name = &source.table.name;
+            let found = pending.get(name).is_some_and(Pending::has_rows);
             let state = self.state().sources.get(name);
             let rows = state.map(|state| state.totals.rows_in).unwrap_or_default();
-            let last = shown.entry(name.clone()).or_insert(Shown { rows, at_ms: now_ms });
-            if last.rows != rows {
-                *last = Shown { rows, at_ms: now_ms };
-            }
-            let idle_us = micros(source.spec.event_time.idle_after);
-            let still_us = now_ms.saturating_sub(last.at_ms).saturating_mul(1_000);
-            if work.input_files(name).is_empty() && still_us >= idle_us {
-                work.add_still(name);
-            }
+            silence.listed(name, found, rows, began);
         }
     }
 
-    /// Whether an epoch without files would close a window: because all sources stand still, or those
-    /// do that held the others back.
+    fn any_idle(&self, work: &Work) -> bool {
+        self.sources.iter().any(|source| work.is_idle(&source.table.name))
+    }
+
+    /// Whether an epoch without files would close a window: because what is open is to
+    /// close, or a source that held others back is idle.
     async fn closes_anything(&self, work: &Work) -> Result<bool> {
         let mut receipts = BTreeMap::new();
         let mut stages = self.stage_works(&mut receipts);

@@ -16,6 +16,7 @@ pub(super) struct Totals {
     epochs: u64,
     files: u64,
     rows: SourceRows,
+    rows_ahead: u64,
     /// The stages that are fed by others.
     fed: BTreeSet<String>,
     results_late: u64,
@@ -44,6 +45,8 @@ pub struct Summary {
     pub results_late: u64,
     /// Rows without an event time, or with one of the future.
     pub rows_quarantined: u64,
+    /// Rows, of those above, that were further ahead than the delay bears and moved no watermark.
+    pub rows_ahead: u64,
     /// Rows written, by sink.
     pub rows_out: BTreeMap<String, u64>,
     /// The least watermark of the sources, RFC 3339.
@@ -67,6 +70,7 @@ impl Totals {
         for (name, source) in &record.sources {
             self.files += source.added.len() as u64;
             self.rows.add(&source.rows);
+            self.rows_ahead += source.rows_ahead;
             self.watermarks_us.insert(name.clone(), source.watermark_us);
         }
         let fed = record.stages.iter().filter(|(id, _)| self.fed.contains(*id));
@@ -89,6 +93,7 @@ impl Totals {
             rows_late: self.rows.late,
             results_late: self.results_late,
             rows_quarantined: self.rows.quarantined,
+            rows_ahead: self.rows_ahead,
             rows_out: self.rows_out.clone(),
             watermark: watermark_us.and_then(rfc3339),
             elapsed_s: (seconds * 1e3).round() / 1e3,

@@ -1,4 +1,4 @@
-//! What one epoch takes on: files of each source, and sources that stand still.
+//! What one epoch takes on: files of each source, and sources that are silent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,8 @@ use crate::source::{Discovered, InputFile};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Work {
     files: BTreeMap<String, Vec<Discovered>>,
-    still: BTreeSet<String>,
+    idle: BTreeSet<String>,
+    closing: BTreeSet<String>,
     hold_us: BTreeMap<String, i64>,
 }
 
@@ -20,9 +21,16 @@ impl Work {
         self.files.entry(source.to_owned()).or_default().extend(files);
     }
 
-    /// Says that a source's open windows are to close, because it is drained or idle.
-    pub(super) fn add_still(&mut self, source: &str) {
-        self.still.insert(source.to_owned());
+    /// Says that a source holds no other back.
+    pub(super) fn add_idle(&mut self, source: &str) {
+        self.idle.insert(source.to_owned());
+    }
+
+    /// Says that what is open of a source is to close, because it is drained or was silent for as
+    /// long as is set for that; it holds no other back either.
+    pub(super) fn add_closing(&mut self, source: &str) {
+        self.add_idle(source);
+        self.closing.insert(source.to_owned());
     }
 
     /// Says that files of a source wait for a later epoch, the earliest of their rows at `hold_us`.
@@ -35,8 +43,12 @@ impl Work {
         self.hold_us.get(source).copied()
     }
 
-    pub(super) fn is_still(&self, source: &str) -> bool {
-        self.still.contains(source)
+    pub(super) fn is_idle(&self, source: &str) -> bool {
+        self.idle.contains(source)
+    }
+
+    pub(super) fn is_closing(&self, source: &str) -> bool {
+        self.closing.contains(source)
     }
 
     pub(super) fn has_files(&self) -> bool {

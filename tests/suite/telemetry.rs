@@ -78,6 +78,7 @@ fn expected(summary: &Value, folder: &Path) -> BTreeMap<(&'static str, Labels), 
         (("tidegauge.epoch.number", text(&[job])), number("epochs")),
         (("tidegauge.source.files", text(&[job, source])), number("files")),
         (("tidegauge.source.read", text(&[job, source])), size("in/a.json") + size("in/b.json")),
+        (("tidegauge.source.ahead", text(&[job, source])), number("rows_ahead")),
         (("tidegauge.state.size", text(&[job])), 0.0),
         (("tidegauge.state.runs", text(&[job])), 0.0),
         (

@@ -2,53 +2,9 @@
 //! a late row may still change.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
-
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use tidegauge::runtime::{Engine, OpenOptions, Summary};
-use tidegauge_commitlog::Clock;
-use tokio::sync::watch;
 
 use super::harness::{compile, open, published_rows, run_drained, scratch, write_job};
-
-const START_MS: i64 = 1_900_000_000_000;
-const SECOND_MS: i64 = 1_000;
-
-/// A clock that nobody waits for: sleeping moves it, and at `end_ms` it stops the run.
-#[derive(Debug)]
-struct Leaping {
-    now_ms: AtomicI64,
-    end_ms: i64,
-    stop: watch::Sender<bool>,
-}
-
-impl Clock for Leaping {
-    fn now_ms(&self) -> i64 {
-        self.now_ms.load(Ordering::SeqCst)
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        let ms = i64::try_from(duration.as_millis()).unwrap().max(1);
-        if self.now_ms.fetch_add(ms, Ordering::SeqCst) + ms >= self.end_ms {
-            self.stop.send_replace(true);
-        }
-        tokio::task::yield_now().boxed()
-    }
-}
-
-/// Runs the job continuously for `seconds` of a clock that leaps.
-async fn run_for(job: &Path, seconds: i64) -> Summary {
-    let (stop, stopped) = watch::channel(false);
-    let end_ms = START_MS + seconds * SECOND_MS;
-    let clock = Arc::new(Leaping { now_ms: AtomicI64::new(START_MS), end_ms, stop });
-    let job = compile(job).await;
-    let mut engine =
-        Engine::open(job, OpenOptions::default(), clock, Default::default()).await.unwrap();
-    engine.run(stopped).await.unwrap()
-}
+use super::leaping::run_for;
 
 fn job(folder: &Path, settings: &str, sql: &str) -> PathBuf {
     let place = folder.display();
@@ -57,7 +13,7 @@ fn job(folder: &Path, settings: &str, sql: &str) -> PathBuf {
         format!(
             "  {name}:\n    location: {place}/{name}/\n    format: json\n    schema: {{ts: \
              TIMESTAMP, k: VARCHAR, x: BIGINT}}\n    event_time: {{column: ts, delay: 0s, \
-             idle_after: 30s{settings}}}\n"
+             idle_after: 20s{settings}}}\n"
         )
     };
     let yaml = format!(
@@ -77,6 +33,8 @@ fn write_rows(folder: &Path, source: &str, file: &str, rows: &[(&str, &str, i64)
     let text: String = rows.iter().map(line).collect();
     std::fs::write(folder.join(source).join(file), text).unwrap();
 }
+
+const CLOSING: &str = ", close_when_idle: 30s";
 
 const JOINED: &str = "CREATE VIEW va AS SELECT window_start AS w, count(*) AS n FROM TUMBLE(TABLE a, \
      DESCRIPTOR(ts), INTERVAL '1' MINUTE) GROUP BY window_start;\n\
@@ -98,9 +56,9 @@ async fn a_join_of_two_sources_waits_for_the_slower_one() {
 }
 
 #[tokio::test]
-async fn an_idle_source_holds_nobody_back_and_when_all_are_idle_what_is_open_closes() {
+async fn an_idle_source_holds_no_other_and_what_is_open_closes_where_that_is_set() {
     let folder = scratch();
-    let path = job(folder.path(), "", JOINED);
+    let path = job(folder.path(), CLOSING, JOINED);
     write_rows(folder.path(), "a", "1.json", &[("00:00:10", "k", 1), ("00:05:00", "k", 1)]);
     write_rows(folder.path(), "b", "1.json", &[("00:00:20", "k", 7), ("00:05:10", "k", 2)]);
     let summary = run_for(&path, 20).await;
@@ -131,7 +89,7 @@ const TWO_LENGTHS: &str = "INSERT INTO out SELECT date_trunc('minute', ts) AS w,
 #[tokio::test]
 async fn what_one_query_closes_when_all_stand_still_refuses_no_row_of_another() {
     let folder = scratch();
-    let path = job(folder.path(), "", TWO_LENGTHS);
+    let path = job(folder.path(), CLOSING, TWO_LENGTHS);
     write_rows(folder.path(), "a", "1.json", &[("10:00:01", "k", 1), ("10:01:01", "k", 1)]);
     let summary = run_for(&path, 60).await;
     assert_eq!(summary.rows_out["out"], 3, "two minutes and the day: {summary:?}");
@@ -158,7 +116,7 @@ async fn windows_close_when_the_source_that_held_them_becomes_idle() {
     let path = job(folder.path(), "", &sql);
     let yaml = std::fs::read_to_string(&path).unwrap();
     // The other one is never idle.
-    std::fs::write(&path, yaml.replacen("idle_after: 30s", "idle_after: 1h", 1)).unwrap();
+    std::fs::write(&path, yaml.replacen("idle_after: 20s", "idle_after: 1h", 1)).unwrap();
     write_rows(folder.path(), "a", "1.json", &[("00:00:01", "k", 1), ("00:01:05", "k", 1)]);
     write_rows(folder.path(), "b", "1.json", &[("00:00:02", "k", 7)]);
     let summary = run_for(&path, 60).await;
@@ -215,7 +173,7 @@ async fn files_without_rows_do_not_keep_a_source_from_being_idle() {
     let folder = scratch();
     let sql =
         "INSERT INTO out SELECT date_trunc('minute', ts) AS w, count(*) AS n FROM a GROUP BY 1;";
-    let path = job(folder.path(), "", sql);
+    let path = job(folder.path(), CLOSING, sql);
     write_rows(folder.path(), "a", "1.json", &[("00:00:10", "k", 1)]);
     for second in 2..9 {
         write_rows(folder.path(), "a", &format!("{second}.json"), &[]);

@@ -83,14 +83,25 @@ pub struct SourceChange {
     pub added: Vec<SeenFile>,
     /// The watermark after this epoch, microseconds since 1970.
     pub watermark_us: Option<i64>,
-    /// The latest event time so far, microseconds since 1970.
+    /// The latest event time so far that enough rows confirm, microseconds since 1970.
     pub max_event_time_us: Option<i64>,
     /// The source has been still and does not hold the watermark.
     #[serde(default)]
     pub idle: bool,
+    /// It was silent for so long, or drained, that what is open of it closes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closing: bool,
+    /// Rows that were further ahead than the delay bears and moved no watermark. They are in
+    /// `rows` as well.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rows_ahead: u64,
     /// What became of its rows.
     #[serde(default)]
     pub rows: SourceRows,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A processed file, as the listing showed it.

@@ -53,10 +53,13 @@ pub struct JobState {
 pub struct SourceState {
     /// Microseconds since 1970.
     pub watermark_us: Option<i64>,
-    /// Microseconds since 1970.
+    /// The latest that enough rows confirm, microseconds since 1970.
     pub max_event_time_us: Option<i64>,
     /// It does not hold the watermark.
     pub idle: bool,
+    /// Rows that were further ahead than the delay bears, since the last reset.
+    #[serde(default)]
+    pub rows_ahead: u64,
     /// Files processed since the last reset.
     pub files: u64,
     /// What became of its rows since the last reset.
@@ -130,6 +133,7 @@ impl JobState {
             source.watermark_us = change.watermark_us;
             source.max_event_time_us = change.max_event_time_us;
             source.idle = change.idle;
+            source.rows_ahead += change.rows_ahead;
             source.files += change.added.len() as u64;
             source.totals.add(&change.rows);
             for file in &change.added {

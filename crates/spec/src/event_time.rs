@@ -10,9 +10,25 @@ use crate::report::quoted;
 use crate::setting::{choice, duration};
 use crate::suggest::nearest;
 
-const KEYS: [&str; 6] = ["column", "delay", "allowed_lateness", "idle_after", "future_max", "unit"];
+const KEYS: [&str; 10] = [
+    "column",
+    "delay",
+    "allowed_lateness",
+    "idle_after",
+    "close_when_idle",
+    "delivery",
+    "future_max",
+    "ahead_max",
+    "ahead_share",
+    "unit",
+];
 const IDLE_AFTER: Duration = Duration::from_secs(60);
 const FUTURE_MAX: Duration = Duration::from_secs(3600);
+/// Who believes times that are further ahead than this has data of the future, and not clocks that
+/// are ahead.
+const FUTURE_OF_CLOCKS_MAX: Duration = Duration::from_secs(86_400);
+const AHEAD_SHARE_PPM: u32 = 20_000;
+const AHEAD_SHARE_PPM_MAX: u32 = 500_000;
 
 /// Where a source's event time is, and how far its watermark stays behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,11 +43,22 @@ pub struct EventTimeSpec {
     pub delay: Duration,
     /// How long after its end a window still takes rows, and gives its result anew; 0 by default.
     pub allowed_lateness: Duration,
-    /// How long, by the wall clock, a source may show no row before it stops holding the
-    /// watermark; 1 minute by default.
+    /// How long a source may show no row before it stops holding other sources; 1 minute by
+    /// default.
     pub idle_after: Duration,
+    /// How long a source may show no row before what is open of it closes; never if absent.
+    pub close_when_idle: Option<Duration>,
+    /// How often new files come, where that is stated: nothing waits for it, `check` warns where
+    /// other settings are shorter.
+    pub delivery: Option<Duration>,
     /// How far past the wall clock an event time is believed; 1 hour by default.
     pub future_max: Duration,
+    /// How far past the wall clock an event time moves the watermark; not at all by default, and
+    /// as far as it is believed where that is more than a day.
+    pub ahead_max: Duration,
+    /// Parts of a million: more of an epoch's rows than this have to confirm a time that is
+    /// further ahead of them than the delay, before it moves the watermark; 2 % by default.
+    pub ahead_share_ppm: u32,
     /// The unit of event times that are numbers; told by their magnitude if absent.
     pub unit: Option<EpochUnit>,
 }
@@ -56,6 +83,14 @@ const UNITS: [(&str, EpochUnit); 4] = [
     ("ns", EpochUnit::Nanoseconds),
 ];
 
+impl EpochUnit {
+    /// As job files write it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        UNITS.iter().find(|(_, unit)| *unit == self).map_or("", |(word, _)| *word)
+    }
+}
+
 /// Reads `event_time`; `schema` is absent when it was not understood, and is then not asked.
 pub(crate) fn event_time(item: &Item<'_>, schema: Option<&Schema<'_>>) -> Option<EventTimeSpec> {
     let fields = item.fields(&KEYS)?;
@@ -69,9 +104,20 @@ pub(crate) fn event_time(item: &Item<'_>, schema: Option<&Schema<'_>>) -> Option
         fields.setting("allowed_lateness", Duration::ZERO, |item| duration(item, Duration::ZERO));
     let idle_after =
         fields.setting("idle_after", IDLE_AFTER, |item| duration(item, Duration::ZERO));
+    let optional =
+        |key: &str| fields.setting(key, None, |item| duration(item, Duration::ZERO).map(Some));
+    let close_when_idle = optional("close_when_idle");
+    let delivery = optional("delivery");
     let future_max =
         fields.setting("future_max", FUTURE_MAX, |item| duration(item, Duration::ZERO));
+    let ahead_max = optional("ahead_max");
+    let ahead_share_ppm = fields.setting("ahead_share", AHEAD_SHARE_PPM, share);
     let unit = fields.setting("unit", None, |item| choice(item, "a unit", &UNITS).map(Some));
+    let future_max = future_max?;
+    let ahead_default = match future_max > FUTURE_OF_CLOCKS_MAX {
+        true => future_max,
+        false => Duration::ZERO,
+    };
     let mut path = column?.into_iter();
     Some(EventTimeSpec {
         column: path.next()?,
@@ -79,9 +125,39 @@ pub(crate) fn event_time(item: &Item<'_>, schema: Option<&Schema<'_>>) -> Option
         delay: delay?,
         allowed_lateness: allowed_lateness?,
         idle_after: idle_after?,
-        future_max: future_max?,
+        close_when_idle: close_when_idle?,
+        delivery: delivery?,
+        future_max,
+        ahead_max: ahead_max?.unwrap_or(ahead_default),
+        ahead_share_ppm: ahead_share_ppm?,
         unit: unit?,
     })
+}
+
+/// A share such as `2%` or `0.5%`, as parts of a million.
+fn share(item: &Item<'_>) -> Option<u32> {
+    item.parsed("a share such as 2%", |text| {
+        let shown = quoted(text);
+        let ppm = text.strip_suffix('%').and_then(percent_ppm).ok_or_else(|| {
+            format!("{shown} is not a share; write a percentage such as 2% or 0.5%")
+        })?;
+        match ppm > AHEAD_SHARE_PPM_MAX {
+            true => Err(format!("{shown} is out of range; write a share from 0% to 50%")),
+            false => Ok(ppm),
+        }
+    })
+}
+
+/// Digits with at most four more behind a point.
+fn percent_ppm(text: &str) -> Option<u32> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let are_digits = |text: &str, most: usize| {
+        (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if !are_digits(whole, 3) || !are_digits(part, 4) {
+        return None;
+    }
+    Some(whole.parse::<u32>().ok()? * 10_000 + format!("{part:0<4}").parse::<u32>().ok()?)
 }
 
 impl EventTimeSpec {

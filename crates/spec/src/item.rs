@@ -158,6 +158,7 @@ impl<'a> Fields<'a> {
         entries: Vec<(&'a str, Item<'a>)>,
         known: &'static [&'static str],
     ) -> Self {
+        known.iter().for_each(|key| item.report.knows(join(&item.path, key)));
         let mut meant = Vec::new();
         for (key, value) in entries.iter().filter(|(key, _)| !known.contains(key)) {
             let shown = quoted(key);

@@ -5,6 +5,7 @@ mod places;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -87,6 +88,24 @@ impl JobSpec {
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<JobSpec, BadJob> {
         Self::parse_with(text, path, env, &read_sql)
+    }
+
+    /// The keys that the mappings of a job file may hold, by their paths
+    /// (`sources.flows.event_time.delay`), also those that are left out of it: what is read by
+    /// [`JobSpec::parse`] is what is listed. Sections that are left out list no keys of their own.
+    ///
+    /// # Errors
+    ///
+    /// As [`JobSpec::parse`].
+    pub fn keys(
+        text: &str,
+        path: &Path,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<BTreeSet<String>, BadJob> {
+        let report = Report::new(path);
+        let job = load(text, env, &report).and_then(|node| job(&node, &report, &read_sql));
+        let keys = report.keys();
+        report.finish(job).map(|_| keys)
     }
 
     /// As [`JobSpec::parse`], with the text of a SQL file from `files`.

@@ -37,6 +37,7 @@
 //! # Ok::<(), tidegauge_spec::BadJob>(())
 //! ```
 
+mod advice;
 mod bytes;
 mod column;
 mod duration;

@@ -1,6 +1,7 @@
 //! Collects the problems of one file while it is read, so that all are told in one go.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::problem::{BadJob, Problem};
@@ -13,15 +14,26 @@ const SHOWN_CHARS_MAX: usize = 60;
 pub(crate) struct Report {
     file: PathBuf,
     problems: RefCell<Vec<Problem>>,
+    /// Every key that the mappings read so far may hold, by its path.
+    keys: RefCell<BTreeSet<String>>,
 }
 
 impl Report {
     pub(crate) fn new(file: &Path) -> Self {
-        Self { file: file.to_owned(), problems: RefCell::default() }
+        Self { file: file.to_owned(), problems: RefCell::default(), keys: RefCell::default() }
     }
 
     pub(crate) fn file(&self) -> &Path {
         &self.file
+    }
+
+    /// Notes that a mapping is read that may hold the key at `path`.
+    pub(crate) fn knows(&self, path: String) {
+        self.keys.borrow_mut().insert(path);
+    }
+
+    pub(crate) fn keys(&self) -> BTreeSet<String> {
+        self.keys.borrow().clone()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

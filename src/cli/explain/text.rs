@@ -44,8 +44,12 @@ fn summary(job: &Explanation) -> String {
 }
 
 fn source(source: &SourceOutline) -> String {
+    let closing = match source.close_when_idle_us {
+        Some(us) => format!(", closes windows after {} of silence", length(us)),
+        None => String::new(),
+    };
     fitted(format!(
-        "source {}: event time {}, delay {}, idle after {}",
+        "source {}: event time {}, delay {}, idle after {}{closing}",
         source.name,
         source.event_time,
         length(source.delay_us),

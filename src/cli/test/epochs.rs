@@ -9,6 +9,7 @@ use std::path::Path;
 use rand::Rng;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
+use tidegauge_commitlog::{Clock, SystemClock};
 use tidegauge_spec::SourceSpec;
 
 use super::case::{Arrival, Case, Input};
@@ -36,6 +37,7 @@ impl<'a> Epochs<'a> {
     /// Cut where the case says; else at random, or not at all without `rng`.
     pub(super) fn of(
         case: &'a Case,
+        sources: &[SourceSpec],
         arrived: &BTreeMap<&'a str, Vec<Member<'a>>>,
         mut rng: Option<&mut SmallRng>,
     ) -> Self {
@@ -44,7 +46,9 @@ impl<'a> Epochs<'a> {
             let ends: Vec<usize> = match (&case.cuts, rng.as_deref_mut()) {
                 (Some(cuts), _) => cuts.get(*source).cloned().unwrap_or_default(),
                 (None, Some(rng)) => {
-                    (0..members.len()).filter(|_| rng.random_bool(CUT_PROBABILITY)).collect()
+                    let ends = (0..members.len()).filter(|_| rng.random_bool(CUT_PROBABILITY));
+                    let spec = sources.iter().find(|known| known.name == **source);
+                    with_times(spec, members, ends)
                 }
                 (None, None) => vec![],
             };
@@ -74,6 +78,33 @@ impl fmt::Display for Epochs<'_> {
         }
         Ok(())
     }
+}
+
+/// Those of `ends` that leave no part with nothing but rows without a time, or with one of the future:
+/// a file of only such rows is an error, and it is the cut that would have made it.
+fn with_times(
+    spec: Option<&SourceSpec>,
+    members: &[Member<'_>],
+    ends: impl Iterator<Item = usize>,
+) -> Vec<usize> {
+    let clock_us = SystemClock.now_ms().saturating_mul(1_000);
+    let has_time = |member: &Member<'_>| match (member, spec) {
+        (Member::Row(row), Some(spec)) => {
+            let future_max = spec.event_time.future_max.as_micros();
+            let latest_us = clock_us.saturating_add(i64::try_from(future_max).unwrap_or(i64::MAX));
+            event_time(spec, row).is_some_and(|us| us <= latest_us)
+        }
+        _ => true,
+    };
+    let is_good = |part: &[Member<'_>]| part.is_empty() || part.iter().any(has_time);
+    let mut good = Vec::new();
+    for end in ends {
+        let begin = good.last().copied().unwrap_or_default();
+        if is_good(&members[begin..end]) && is_good(&members[end..]) {
+            good.push(end);
+        }
+    }
+    good
 }
 
 /// Each source's input in the order in which it arrives.

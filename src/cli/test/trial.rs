@@ -79,7 +79,8 @@ impl Trial {
         let random_cuts = if self.case.cuts.is_some() { 0 } else { RANDOM_CUTS };
         for cut in 0..=random_cuts {
             let arrived = arrived(&self.case, &self.spec.sources, &mut rng);
-            let epochs = Epochs::of(&self.case, &arrived, (cut > 0).then_some(&mut rng));
+            let epochs =
+                Epochs::of(&self.case, &self.spec.sources, &arrived, (cut > 0).then_some(&mut rng));
             let wrong = self.run_at(&epochs).await?;
             if !wrong.is_empty() {
                 let mut shown = format!("  at the cut {epochs}");

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -75,6 +75,10 @@ struct NotedClock {
 impl Clock for NotedClock {
     fn now_ms(&self) -> i64 {
         0
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::now()
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

@@ -199,7 +199,7 @@ pub(super) async fn ran_once(
     use tidegauge::runtime::{Engine, OpenOptions, Progress};
     let job = Arc::new(compile(path).await);
     let mut engine = if reset_state {
-        let options = OpenOptions { reset_state: true, adopt: true };
+        let options = OpenOptions { reset_state: true, adopt: true, ..OpenOptions::default() };
         let clock = Arc::new(tidegauge_commitlog::SystemClock);
         Engine::open(Arc::clone(&job), options, clock, Arc::new(Progress::default())).await.unwrap()
     } else {

@@ -1,5 +1,8 @@
 //! Which rows come late: how far each source was complete when each row came, found by going
 //! through the epochs as the engine takes them, so many files of each source at a time.
+//!
+//! A time moves the watermark where more than 2 % of the epoch's rows are at it or later, or where it
+//! is at most the delay ahead of such a time.
 
 use std::collections::HashMap;
 
@@ -33,7 +36,8 @@ impl Lateness {
                     lateness.epochs.extend(rows().map(|row| (row.id, epoch)));
                     // What this epoch shows closes windows for the next.
                     let before = closed_after(known, epoch);
-                    let latest = rows().map(|row| row.ts_us - back_us).max();
+                    let times: Vec<i64> = rows().map(|row| row.ts_us).collect();
+                    let latest = confirmed(&times).map(|us| us - back_us);
                     known.resize(epoch + 1, before);
                     known.push(latest.map_or(before, |us| us.max(before)));
                 }
@@ -51,6 +55,14 @@ impl Lateness {
         };
         sources.iter().map(of).min().unwrap_or(i64::MIN)
     }
+}
+
+/// The latest of an epoch's times that moves the watermark: each is held against every other.
+fn confirmed(times: &[i64]) -> Option<i64> {
+    let at_or_after = |us: i64| times.iter().filter(|other| **other >= us).count();
+    let is_confirmed = |us: &&i64| at_or_after(**us) * 50 > times.len();
+    let surest = times.iter().filter(is_confirmed).max()?;
+    times.iter().filter(|us| **us - surest <= DELAY_MS * 1_000).max().copied()
 }
 
 /// What is known at the start of `epoch`: what the last epoch before it left.

@@ -57,7 +57,11 @@ fn flows() -> SourceSpec {
             delay: Duration::from_secs(10),
             allowed_lateness: Duration::ZERO,
             idle_after: Duration::from_secs(60),
+            close_when_idle: None,
+            delivery: None,
             future_max: Duration::from_secs(3600),
+            ahead_max: Duration::ZERO,
+            ahead_share_ppm: 20_000,
             unit: None,
         },
         order: DiscoveryOrder::Name,
@@ -127,7 +131,7 @@ late: {location: ./out/_late/}
 partitions: 3");
     let text = text.replace(
         "    event_time: {column: ts, delay: 10s}",
-        "    event_time: {column: ts, delay: 0s, allowed_lateness: 5m, idle_after: 5s, future_max: 1d, unit: us}
+        "    event_time: {column: ts, delay: 0s, allowed_lateness: 5m, idle_after: 5s, close_when_idle: 10m, delivery: 75s, future_max: 1d, ahead_max: 2s, ahead_share: 0.5%, unit: us}
     compression: zstd
     discovery: {order: modified}",
     );
@@ -142,6 +146,10 @@ partitions: 3");
     assert_eq!((job.memory_max_bytes, job.partitions), (64 << 20, Some(3)));
     let source = &job.sources[0];
     assert_eq!(source.event_time.unit, Some(EpochUnit::Microseconds));
+    assert_eq!(source.event_time.close_when_idle, Some(Duration::from_secs(600)));
+    assert_eq!(source.event_time.delivery, Some(Duration::from_secs(75)));
+    assert_eq!(source.event_time.ahead_max, Duration::from_secs(2));
+    assert_eq!(source.event_time.ahead_share_ppm, 5_000);
     assert_eq!(source.event_time.future_max, Duration::from_secs(86_400));
     assert_eq!(source.event_time.allowed_lateness, Duration::from_secs(300));
     assert_eq!((source.compression, &source.order), (Compression::Zstd, &DiscoveryOrder::Modified));
@@ -249,4 +257,15 @@ fn a_path_of_sql_is_relative_to_the_job_file() {
     assert_eq!((problem.line, problem.path.as_str()), (Some(8), "sql"));
     let start = r#""../none.sql" cannot be read: /nowhere/jobs/../none.sql: "#;
     assert!(problem.message.starts_with(start), "{}", problem.message);
+}
+
+#[test]
+fn who_believes_times_of_the_far_future_lets_them_move_the_watermark() {
+    let at = |event_time: &str| {
+        let text = changed("{column: ts, delay: 10s}", event_time);
+        parse(&text).unwrap().sources[0].event_time.ahead_max
+    };
+    assert_eq!(at("{column: ts, delay: 0s, future_max: 1d}"), Duration::ZERO);
+    assert_eq!(at("{column: ts, delay: 0s, future_max: 25h}"), Duration::from_secs(90_000));
+    assert_eq!(at("{column: ts, delay: 0s, future_max: 25h, ahead_max: 0s}"), Duration::ZERO);
 }
