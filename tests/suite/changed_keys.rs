@@ -57,7 +57,7 @@ sql: |
   INSERT INTO out SELECT window_start, host, count(*) AS n, count(host) AS named
   FROM TUMBLE(TABLE flows, DESCRIPTOR(ts), INTERVAL '1' HOUR) GROUP BY window_start, window_end, host
 sinks:
-  out: {location: PLACE/out/, format: parquet, partition_by: [host]}
+  out: {location: PLACE/out/, format: parquet, partition_by: [host], retention: 3650d}
 late: {location: PLACE/late/}
 epoch: {interval: 1s, bytes_max: 1MiB, files_max: 5, close_max: 1MiB, retry: 1}
 state:
@@ -65,6 +65,7 @@ state:
   checkpoint_every: 3
   retain_epochs: 5
   grace: 1h
+  takeover_after: 2m
   runs_max: 4
   cache_max: 1MiB
 memory_max: 64MiB
@@ -138,6 +139,7 @@ const KEYS: &[(&str, Edit, Becomes)] = &[
              in two ways; give it another location, too",
         ),
     ),
+    ("sinks.out.retention", ("retention: 3650d", "retention: 3660d"), SameAnswer),
     ("late", ("late: {location: PLACE/late/}\n", ""), SameAnswer),
     ("late.location", ("PLACE/late/", "PLACE/later/"), SameAnswer),
     ("epoch", ("", ""), Section),
@@ -151,6 +153,7 @@ const KEYS: &[(&str, Edit, Becomes)] = &[
     ("state.checkpoint_every", ("checkpoint_every: 3", "checkpoint_every: 1"), SameAnswer),
     ("state.retain_epochs", ("retain_epochs: 5", "retain_epochs: 1"), SameAnswer),
     ("state.grace", ("grace: 1h", "grace: 1m"), SameAnswer),
+    ("state.takeover_after", ("takeover_after: 2m", "takeover_after: 3m"), SameAnswer),
     ("state.runs_max", ("runs_max: 4", "runs_max: 2"), SameAnswer),
     ("state.cache_max", ("cache_max: 1MiB", "cache_max: 0"), SameAnswer),
     ("memory_max", ("memory_max: 64MiB", "memory_max: 65MiB"), SameAnswer),
