@@ -256,7 +256,7 @@ impl Engine {
             "the clock of this machine is at {}, {} behind that of the last commit, {}; correct the \
              clock, or run with --accept-clock if it is right and the last one was wrong",
             time(now_ms),
-            format_duration(behind),
+            format_duration(Duration::from_secs(behind.as_secs())),
             time(last_ms),
         )))
     }

@@ -79,6 +79,7 @@ fn the_summary_is_one_json_object_and_logs_go_elsewhere() {
       "files": 1,
       "job": "minutes",
       "results_late": 0,
+      "rows_ahead": 0,
       "rows_filtered": 1,
       "rows_in": 4,
       "rows_late": 0,
