@@ -36,6 +36,10 @@ pub(super) struct Field {
 }
 
 impl Field {
+    fn plain(start: usize, end: usize) -> Self {
+        Self { start, end, quoted: false, escaped: false, backslash: false }
+    }
+
     /// Whether nothing stands between its delimiters.
     pub(super) fn is_nothing(&self) -> bool {
         !self.quoted && self.start == self.end
@@ -95,7 +99,11 @@ pub(super) fn split(bytes: &[u8], end: bool, dialect: Dialect, fields: &mut Vec<
     let mut line_breaks = 0;
     loop {
         let field = if bytes.get(at) == Some(&b'"') {
-            match quoted(bytes, at, dialect, &mut line_breaks) {
+            let field = match dialect.backslash {
+                true => quoted::<true>(bytes, at, dialect.line_end, &mut line_breaks),
+                false => quoted::<false>(bytes, at, dialect.line_end, &mut line_breaks),
+            };
+            match field {
                 Some(field) => field,
                 None if end => {
                     let record =
@@ -139,10 +147,15 @@ fn line_break(bytes: &[u8], end: bool, dialect: Dialect) -> Option<usize> {
     }
 }
 
-/// The field whose opening quote is at `open`, if it is closed.
-fn quoted(bytes: &[u8], open: usize, dialect: Dialect, line_breaks: &mut u64) -> Option<Field> {
+/// The field whose opening quote is at `open`, if it is closed. Of each byte nothing more is asked
+/// than the dialect needs.
+fn quoted<const BACKSLASH: bool>(
+    bytes: &[u8],
+    open: usize,
+    line_end: u8,
+    line_breaks: &mut u64,
+) -> Option<Field> {
     let (mut at, mut escaped) = (open + 1, false);
-    let backslash = dialect.backslash;
     loop {
         match bytes.get(at)? {
             b'"' if bytes.get(at + 1) == Some(&b'"') => {
@@ -150,14 +163,15 @@ fn quoted(bytes: &[u8], open: usize, dialect: Dialect, line_breaks: &mut u64) ->
                 at += 2;
             }
             b'"' => {
-                return Some(Field { start: open + 1, end: at, quoted: true, escaped, backslash });
+                let start = open + 1;
+                return Some(Field { start, end: at, quoted: true, escaped, backslash: BACKSLASH });
             }
-            b'\\' if backslash && matches!(bytes.get(at + 1)?, b'"' | b'\\') => {
+            b'\\' if BACKSLASH && matches!(bytes.get(at + 1)?, b'"' | b'\\') => {
                 escaped = true;
                 at += 2;
             }
             byte => {
-                *line_breaks += u64::from(*byte == dialect.line_end);
+                *line_breaks += u64::from(*byte == line_end);
                 at += 1;
             }
         }
@@ -167,16 +181,20 @@ fn quoted(bytes: &[u8], open: usize, dialect: Dialect, line_breaks: &mut u64) ->
 /// The field that begins at `start` and ends before a delimiter or a line break.
 fn unquoted(bytes: &[u8], start: usize, dialect: Dialect) -> Field {
     let rest = &bytes[start..];
+    let Dialect { delimiter, line_end, .. } = dialect;
+    // Constants in the loop over every byte; what they mean is asked where one is found.
+    let is_special = |byte: &u8| *byte == delimiter || matches!(byte, b'\n' | b'\r');
     let mut length = 0;
-    while let Some(byte) = rest.get(length) {
-        let line_end = *byte == dialect.line_end
-            || (*byte == b'\r' && matches!(rest.get(length + 1), None | Some(b'\n')));
-        if *byte == dialect.delimiter || line_end {
-            break;
+    while let Some(plain) = rest[length..].iter().position(is_special) {
+        length += plain;
+        let byte = rest[length];
+        let is_return = byte == b'\r' && matches!(rest.get(length + 1), None | Some(b'\n'));
+        if byte == delimiter || byte == line_end || is_return {
+            return Field::plain(start, start + length);
         }
         length += 1;
     }
-    Field { start, end: start + length, quoted: false, escaped: false, backslash: false }
+    Field::plain(start, bytes.len())
 }
 
 /// A quote was closed at `at`, and something else than a delimiter follows: the line is bad.
