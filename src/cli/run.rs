@@ -141,6 +141,9 @@ fn print(summary: &Summary, format: SummaryFormat) -> Result<(), Failure> {
     if summary.results_late > 0 {
         writeln!(out, "  between stages: late {}", summary.results_late)?;
     }
+    if summary.results_failed > 0 {
+        writeln!(out, "  closed windows: failed {}", summary.results_failed)?;
+    }
     for (sink, rows) in &summary.rows_out {
         writeln!(out, "  {sink}: {rows} rows")?;
     }

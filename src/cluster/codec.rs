@@ -22,7 +22,7 @@ use super::spec::{
 use super::state_exec::RunExec;
 use super::task::TaskObserver;
 use crate::error::to_datafusion;
-use crate::operator::{ChunkScan, SessionExec, StateScan};
+use crate::operator::{BatchLeaf, ChunkScan, IsolateExec, Isolation, SessionExec, StateScan};
 use crate::plan::IngestCut;
 use crate::runtime::{PassCut, PassPlan};
 
@@ -64,6 +64,14 @@ impl PhysicalExtensionCodec for EngineCodec {
             proto(&spec, [&sink.target.schema])?
         } else if let Some(sessions) = node.downcast_ref::<SessionExec>() {
             proto(&NodeSpec::Sessions { layout: sessions.layout() }, [])?
+        } else if let Some(isolate) = node.downcast_ref::<IsolateExec>() {
+            let (segment, depth) = isolate.segment()?;
+            let isolation = isolate.isolation();
+            let (policy, names) = (isolation.policy, isolation.names.clone());
+            let plans = vec![converter.execution_plan_to_proto(&segment, self)?];
+            NodeProto { plans, ..proto(&NodeSpec::Isolate { depth, policy, names }, [])? }
+        } else if let Some(batch) = node.downcast_ref::<BatchLeaf>() {
+            proto(&NodeSpec::Batch, [&batch.schema()])?
         } else if let Some(run) = node.downcast_ref::<RunExec>() {
             proto(&NodeSpec::Run(RunSpec::of(&run.target)), [&run.target.schema])?
         } else {
@@ -111,6 +119,17 @@ impl PhysicalExtensionCodec for EngineCodec {
             NodeSpec::Sessions { layout } => {
                 Arc::new(SessionExec::try_new(layout, inputs.to_vec())?)
             }
+            NodeSpec::Isolate { depth, policy, names } => {
+                let context = PhysicalPlanDecodeContext::new(task, self);
+                let Some(segment) = proto.plans.first() else {
+                    return internal_err!("a node lost its segment");
+                };
+                let segment = converter.proto_to_execution_plan(segment, &context)?;
+                let reports = observer.reports().clone();
+                let isolation = Isolation { policy, names, reports };
+                Arc::new(IsolateExec::of_segment(&segment, depth, input()?, isolation)?)
+            }
+            NodeSpec::Batch => Arc::new(BatchLeaf::empty(schema()?)),
             NodeSpec::Sink { sink, number } => {
                 let target = sink.target(schema()?, &observer).map_err(to_datafusion)?;
                 Arc::new(SinkExec::new(input()?, target, number))
@@ -146,6 +165,7 @@ impl EngineCodec {
             }
             cuts.push(CutSpec {
                 target: cut.plan.target.clone(),
+                query: cut.query.clone(),
                 window: cut.window,
                 copies: cut.copies,
                 late: cut.late.as_ref().map(LateSpec::of),
@@ -158,6 +178,7 @@ impl EngineCodec {
             task: ingest.pass.task.clone(),
             number: ingest.number,
             at: ingest.at,
+            on_error: ingest.pass.on_error,
             cuts,
             files: ingest.files.iter().map(FileSpec::of).collect(),
         });
@@ -184,8 +205,8 @@ fn decode_ingest(
         let output = cut.output.target(output, observer).map_err(to_datafusion)?;
         let late = cut.late.map(|late| late.target(&schema, observer));
         let late = late.transpose().map_err(to_datafusion)?;
-        let (window, copies) = (cut.window, cut.copies);
-        cuts.push(PassCut { plan: ingest, window, copies, late, output, merge });
+        let (query, window, copies) = (cut.query, cut.window, cut.copies);
+        cuts.push(PassCut { plan: ingest, query, window, copies, late, output, merge });
     }
     let files = spec.files.into_iter().map(FileSpec::file);
     let files = files.collect::<crate::error::Result<Vec<_>>>().map_err(to_datafusion)?;
@@ -195,6 +216,7 @@ fn decode_ingest(
         cuts,
         partitions: spec.partitions,
         task: spec.task,
+        on_error: spec.on_error,
     };
     Ok(IngestExec::new(pass, files, spec.number).of_task(spec.at))
 }

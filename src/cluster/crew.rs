@@ -15,7 +15,8 @@ use datafusion_distributed::{
     ScaleUpLeafNodeEventResponse, SessionStateBuilderExt, WorkerResolver,
 };
 use futures::future::join_all;
-use tidegauge_commitlog::{Attempt, Run, SinkFile};
+use serde::de::DeserializeOwned;
+use tidegauge_commitlog::{Attempt, Run};
 use tonic::codegen::http::HeaderMap;
 use url::Url;
 
@@ -27,12 +28,14 @@ use super::placement::{
     TASKS_MIN, TaskCounts, all_to_first, check_remote, check_shuffled, scale_up,
 };
 use super::planner::{HandOver, handed_over};
-use super::receipt::{IngestReceipt, SinkReceipt, collect};
+use super::receipt::{IngestReceipt, collect};
 use super::sink_exec::SinkExec;
 use super::state_exec::RunExec;
 use super::task;
-use crate::error::{Error, Result, from_datafusion};
-use crate::runtime::{Buffered, Crew, PassPlan, Remote, RunTarget, SourceReceipt, StageReceipt};
+use crate::error::{Error, ErrorKind, Result, from_datafusion};
+use crate::runtime::{
+    Buffered, Crew, Isolating, PassPlan, Remote, RunTarget, SourceReceipt, StageReceipt, Written,
+};
 use crate::sink::{SinkTarget, spread};
 use crate::source::InputFile;
 
@@ -114,24 +117,34 @@ impl Crew for Attempting {
     async fn feed(
         &self,
         session: &SessionState,
-        plan: Arc<dyn ExecutionPlan>,
+        plan: Isolating,
         pass: PassPlan,
     ) -> Result<SourceReceipt> {
-        let plan = Arc::new(IngestExec::fed(ungathered(plan), pass, self.next_plan()));
-        total(self.spread_or_whole(session, plan).await?).await
+        let over = |plan: Arc<dyn ExecutionPlan>| -> Result<Arc<dyn ExecutionPlan>> {
+            let number = self.next_plan();
+            Ok(Arc::new(IngestExec::fed(ungathered(plan), pass.clone(), number)))
+        };
+        let receipts = self.isolating(session, &plan, over).await?;
+        Ok(received_all(receipts))
     }
 
     async fn write_sink(
         &self,
         session: &SessionState,
-        plan: Arc<dyn ExecutionPlan>,
+        plan: Isolating,
         target: SinkTarget,
-    ) -> Result<Vec<SinkFile>> {
-        let plan = spread(ungathered(plan), &target.partition_by).map_err(from_datafusion)?;
-        let plan: Arc<dyn ExecutionPlan> = Arc::new(SinkExec::new(plan, target, self.next_plan()));
-        let rows = self.spread_or_whole(session, plan).await?;
-        let receipts: Vec<SinkReceipt> = collect(rows).await?;
-        Ok(receipts.into_iter().flat_map(|receipt| receipt.files).collect())
+    ) -> Result<Written> {
+        let over = |plan: Arc<dyn ExecutionPlan>| -> Result<Arc<dyn ExecutionPlan>> {
+            let plan = spread(ungathered(plan), &target.partition_by).map_err(from_datafusion)?;
+            Ok(Arc::new(SinkExec::new(plan, target.clone(), self.next_plan())))
+        };
+        let parts: Vec<Written> = self.isolating(session, &plan, over).await?;
+        let mut written = Written::default();
+        for part in parts {
+            written.files.extend(part.files);
+            written.reported.add(part.reported);
+        }
+        Ok(written)
     }
 
     async fn write_runs(
@@ -173,6 +186,29 @@ impl Attempting {
                 tracing::debug!(%reason, "a close plan runs on one worker");
                 self.planned(session, remote(plan)?, all_to_first).await?.run()
             }
+        }
+    }
+
+    /// The receipts of what `over` makes of `plan`: shared among tasks as it is and, where an
+    /// expression of it fails, in one task that leaves out the rows and can tell which.
+    async fn isolating<T: DeserializeOwned>(
+        &self,
+        session: &SessionState,
+        plan: &Isolating,
+        over: impl Fn(Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> + Send + Sync,
+    ) -> Result<Vec<T>> {
+        let shared = self.spread_or_whole(session, over(Arc::clone(&plan.plan))?).await;
+        let receipts = match shared {
+            Ok(rows) => collect(rows).await,
+            Err(error) => Err(error),
+        };
+        match receipts {
+            Err(error) if error.kind() == ErrorKind::BadRecord && plan.may_help() => {
+                tracing::debug!(%error, "a close plan runs on one worker, to leave out rows");
+                let whole = remote(over(Arc::clone(&plan.isolated))?)?;
+                collect(self.planned(session, whole, all_to_first).await?.run()?).await
+            }
+            receipts => receipts,
         }
     }
 
@@ -281,11 +317,13 @@ async fn runs(rows: SendableRecordBatchStream) -> Result<Vec<Run>> {
 
 /// What all tasks of a pass gave.
 async fn total(rows: SendableRecordBatchStream) -> Result<SourceReceipt> {
+    Ok(received_all(collect(rows).await?))
+}
+
+fn received_all(receipts: Vec<IngestReceipt>) -> SourceReceipt {
     let mut total = SourceReceipt::default();
-    for receipt in collect::<IngestReceipt>(rows).await? {
-        total.add(received(receipt));
-    }
-    Ok(total)
+    receipts.into_iter().for_each(|receipt| total.add(received(receipt)));
+    total
 }
 
 fn received(receipt: IngestReceipt) -> SourceReceipt {
@@ -299,6 +337,8 @@ fn received(receipt: IngestReceipt) -> SourceReceipt {
         file_rows: receipt.file_rows,
         stages: stages.collect(),
         files: receipt.files,
+        failed: receipt.failed,
+        reported: receipt.reported,
         ..SourceReceipt::default()
     }
 }

@@ -135,8 +135,16 @@ impl ExecutionPlan for IngestExec {
         let ((pass, written), files) = (self.numbered(&task), self.files.clone());
         let observer = TaskObserver::of(&task)?;
         if let Some(input) = &self.input {
+            let observed = Arc::clone(&task);
             let rows = execute_stream(Arc::clone(input), Arc::clone(&task))?;
+            let reports = observer.reports().clone();
             let reading = finished(take(pass, rows, Arc::clone(&task)), written);
+            let reading = async move {
+                let mut receipt = reading.await?;
+                receipt.reported = reports.take();
+                Ok(receipt)
+            };
+            let task = observed;
             return Ok(receipt_stream(observer.run(TaskNode::Ingest, task, reading)));
         }
         let Some(source) = &pass.source.files else {
@@ -214,6 +222,8 @@ async fn into_runs(
         file_rows: receipt.file_rows,
         stages,
         files: receipt.files,
+        failed: receipt.failed,
+        reported: receipt.reported,
     })
 }
 

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use tidegauge_commitlog::{Run, SinkFile, SourceRows, StageRows};
 
 use crate::error::{Error, ErrorKind, Result, to_datafusion};
-use crate::runtime::{FileRows, LatestTimes};
+use crate::operator::Reported;
+use crate::runtime::{Failures, FileRows, LatestTimes};
 
 static SCHEMA: LazyLock<SchemaRef> =
     LazyLock::new(|| Arc::new(Schema::new(vec![Field::new("receipt", DataType::Utf8, false)])));
@@ -42,6 +43,10 @@ pub(super) struct IngestReceipt {
 pub(super) struct SinkReceipt {
     #[serde(with = "tidegauge_commitlog::sink_files")]
     pub(super) files: Vec<SinkFile>,
+    /// The rows that the pass left out.
+    pub(super) failed: Failures,
+    /// The rows that the plan of a feed left out.
+    pub(super) reported: Reported,
 }
 
 /// The schema of receipts.

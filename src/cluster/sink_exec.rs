@@ -14,10 +14,11 @@ use datafusion_distributed::DistributedTaskContext;
 use futures::stream::select_all;
 
 use super::leaf::one_partition;
-use super::receipt::{SinkReceipt, receipt_schema, receipt_stream};
+use super::receipt::{receipt_schema, receipt_stream};
 use super::task::TaskObserver;
 use crate::observe::{TaskNode, count_files};
 use crate::operator::no_expressions;
+use crate::runtime::Written;
 use crate::sink::{SinkTarget, TaskFiles, write_streams};
 
 /// Writes the rows of its input.
@@ -91,11 +92,12 @@ impl ExecutionPlan for SinkExec {
             streams = vec![Box::pin(all)];
         }
         let observer = TaskObserver::of(&task)?;
+        let reports = observer.reports().clone();
         let writing = async move {
             let mut written = write_streams(streams, &target).await?;
             written.extend(files.finish().await?);
             count_files(&written);
-            Ok(SinkReceipt { files: written })
+            Ok(Written { files: written, reported: reports.take() })
         };
         Ok(receipt_stream(observer.run(TaskNode::Sink, task, writing)))
     }

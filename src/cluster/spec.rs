@@ -12,9 +12,9 @@ use tidegauge_commitlog::{Attempt, Run};
 
 use super::task::TaskObserver;
 use crate::error::{Error, Result, from_datafusion};
-use crate::operator::{SessionLayout, StateInput, StateScan};
+use crate::operator::{Policy, RowNames, SessionLayout, StateInput, StateScan};
 use crate::plan::CutTarget;
-use crate::runtime::{LateTarget, OutputTarget, PassSource, RunTarget, late_schema};
+use crate::runtime::{FailedIn, LateTarget, OutputTarget, PassSource, RunTarget, late_schema};
 use crate::sink::{SinkTarget, TaskFiles};
 use crate::source::InputFile;
 use crate::sql::Windows;
@@ -29,6 +29,8 @@ pub(super) enum NodeSpec {
     Sink { sink: SinkSpec, number: u32 },
     Run(RunSpec),
     Sessions { layout: SessionLayout },
+    Isolate { depth: usize, policy: Policy, names: RowNames },
+    Batch,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,6 +57,7 @@ pub(super) struct IngestSpec {
     pub(super) task: String,
     pub(super) number: u32,
     pub(super) at: usize,
+    pub(super) on_error: Policy,
     pub(super) cuts: Vec<CutSpec>,
     pub(super) files: Vec<FileSpec>,
 }
@@ -62,6 +65,7 @@ pub(super) struct IngestSpec {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct CutSpec {
     pub(super) target: CutTarget,
+    pub(super) query: FailedIn,
     pub(super) window: Option<(Windows, Option<i64>)>,
     pub(super) copies: usize,
     pub(super) late: Option<LateSpec>,

@@ -19,6 +19,7 @@ use tonic::codegen::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderV
 
 use crate::error::{Error, Result, to_datafusion};
 use crate::observe::{JobMetrics, Metrics, TaskNode, TraceContext, in_span};
+use crate::operator::RowReports;
 use crate::source::{Scheme, open_store};
 
 const JOB: HeaderName = HeaderName::from_static("tidegauge-job");
@@ -56,6 +57,7 @@ pub(super) struct TaskObserver {
     metrics: JobMetrics,
     epoch: u64,
     trace: TraceContext,
+    reports: RowReports,
 }
 
 impl TaskObserver {
@@ -72,7 +74,8 @@ impl TaskObserver {
                 "a task came without the headers {JOB} and {EPOCH}, which say whose it is"
             ))));
         };
-        Ok(Self { metrics: metrics.job(job), epoch, trace: TraceContext::received(get) })
+        let (metrics, trace) = (metrics.job(job), TraceContext::received(get));
+        Ok(Self { metrics, epoch, trace, reports: RowReports::default() })
     }
 
     /// That of `task`.
@@ -84,6 +87,11 @@ impl TaskObserver {
             Some(observer) => Ok(observer),
             None => internal_err!("a node of workers is in a session without an observer"),
         }
+    }
+
+    /// Where the nodes of the task tell which rows they leave out.
+    pub(super) fn reports(&self) -> &RowReports {
+        &self.reports
     }
 
     /// The storage at `location`, with its requests counted.

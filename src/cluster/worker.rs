@@ -18,7 +18,7 @@ use super::task::{self, TaskObserver};
 use crate::access::{TokenCheck, bounded};
 use crate::error::{Error, Result};
 use crate::observe::Metrics;
-use crate::sql::register_functions;
+use crate::sql::{register_functions, register_plan_functions};
 
 /// How a worker serves.
 pub struct WorkerSettings {
@@ -84,5 +84,6 @@ fn session(
     let observer = TaskObserver::new(&context.headers, metrics)?;
     state.config_mut().set_extension(Arc::new(observer));
     register_functions(&mut state);
+    register_plan_functions(&mut state);
     Ok(state)
 }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use object_store::ObjectStore;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Counter;
-use tidegauge_commitlog::{Attempt, Clock, CommitRecord, JobState, LATE_SINK, Storage};
+use tidegauge_commitlog::{
+    Attempt, Clock, CommitRecord, FailedWhere, JobState, LATE_SINK, Storage,
+};
 
 use super::gauges::Gauges;
 use super::instruments::{Instruments, shared};
@@ -160,9 +162,12 @@ impl JobMetrics {
         for (id, stage) in &record.stages {
             let labels = [self.label(), KeyValue::new("stage", id.clone())];
             let rows = &stage.rows;
-            for (fate, rows) in
-                [("used", rows.used), ("filtered", rows.filtered), ("late", rows.late)]
-            {
+            for (fate, rows) in [
+                ("used", rows.used),
+                ("filtered", rows.filtered),
+                ("late", rows.late),
+                ("failed", rows.failed),
+            ] {
                 add_fate(&instruments.stage_rows, labels.clone(), fate, rows);
             }
         }
@@ -171,7 +176,18 @@ impl JobMetrics {
             let labels = [self.label(), KeyValue::new("sink", file.sink.clone())];
             instruments.sink_rows.add(file.rows, &labels);
             instruments.sink_files.add(1, &labels);
+            // A counter that appears with its first failure hides the failure from rates.
+            instruments.sink_failed.add(0, &labels);
             instruments.sink_written.add(file.bytes, &labels);
+        }
+        self.count_failed(instruments, record);
+    }
+
+    /// Counts the rows of closed windows that an epoch left out.
+    fn count_failed(&self, instruments: &Instruments, record: &CommitRecord) {
+        for failed in record.failed.iter().filter(|one| one.place == FailedWhere::Results) {
+            let labels = [self.label(), KeyValue::new("sink", failed.query.clone())];
+            instruments.sink_failed.add(failed.rows, &labels);
         }
     }
 

@@ -37,6 +37,8 @@ names! {
     STAGE_ROWS: "tidegauge.stage.rows", "{row}",
         "Rows of committed epochs that reached a stage, by what became of them";
     SINK_ROWS: "tidegauge.sink.rows", "{row}", "Rows of committed sink files";
+    SINK_FAILED: "tidegauge.sink.failed", "{row}",
+        "Rows of closed windows of which an expression could not be computed";
     SINK_FILES: "tidegauge.sink.files", "{file}", "Committed sink files";
     SINK_WRITTEN: "tidegauge.sink.written", "By", "Size of those files";
     SINK_FILES_GONE: "tidegauge.sink.files.gone", "{file}",

@@ -32,7 +32,7 @@ use super::stream::Stream;
 use super::subqueries::refuse_left;
 use super::window_choice::{check_time, choose_window, window_nodes};
 use super::window_values::replace_window_node;
-use crate::sql::{Clause, WindowNode, Windows, window_key};
+use crate::sql::{Clause, WindowNode, Windows, function_spoken, window_key};
 
 /// A query after the cut.
 #[derive(Debug, Clone)]
@@ -486,11 +486,12 @@ fn over_one_window(window: &Window, closed: &Closed) -> Result<()> {
         let WindowFunction { params, fun } = function.as_ref();
         if !closed.told_by(&params.partition_by) {
             let keys = &params.partition_by;
-            let endless = refuse::endless_over(fun.name(), &window.input, keys, closed);
+            let endless =
+                refuse::endless_over(function_spoken(fun.name()), &window.input, keys, closed);
             let sort = params.order_by.iter().map(|sort| &sort.expr);
             let exprs: Vec<&Expr> =
                 params.args.iter().chain(&params.partition_by).chain(sort).collect();
-            return blamed(endless, Clause::Over, &exprs, Some(fun.name()));
+            return blamed(endless, Clause::Over, &exprs, Some(function_spoken(fun.name())));
         }
     }
     Ok(())

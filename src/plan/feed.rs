@@ -18,6 +18,7 @@ use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 
 use super::identity::identity;
+use super::lift::lifted_plan;
 use super::nature::{Closed, Told};
 use super::query::Prepared;
 use super::refuse;
@@ -102,7 +103,7 @@ pub(super) fn feed_of(
     let schema = Arc::clone(plan.schema().inner());
     let id = identity(&format!("{event_time}\n{}", plan.display_indent()));
     let scan = scan_of(&id, &schema, &inner, &outer)?;
-    let prepared = Prepared::new(state, plan)?;
+    let prepared = Prepared::new(state, lifted_plan(plan)?)?;
     let stages = closed.stages.clone();
     Ok((Feed { id, stages, schema, event_time, told, prepared }, scan))
 }

@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::cut::{Cut, cut};
 use super::feed::Feed;
 use super::input::Input;
+use super::lift::lifted_plan;
 use super::nature::Nature;
 use super::query::{Prepared, Query, REVISION, arrow_schema, sink_projection};
 use super::stage::Stage;
@@ -125,6 +126,20 @@ impl JobPlan {
             groups.push(group);
         }
         groups
+    }
+
+    /// Those of `stages` and all that feed them.
+    pub fn all_stages(&self, stages: &[String]) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        let mut open: Vec<String> = stages.to_vec();
+        while let Some(id) = open.pop() {
+            let input = self.stages.get(&id).map(|stage| stage.input.name());
+            if let Some(feed) = input.and_then(|input| self.feeds.get(input)) {
+                open.extend(feed.stages.iter().cloned());
+            }
+            all.insert(id);
+        }
+        all
     }
 
     /// The sources that at least one query reads.
@@ -262,7 +277,7 @@ impl<'a> Planner<'a> {
         };
         let sources = sources_of(&cut, &input);
         let revises = self.may_revise(&cut, &sources)?;
-        let plan = sink_projection(cut.plan)?;
+        let plan = sink_projection(lifted_plan(cut.plan)?)?;
         let mut schema = arrow_schema(&plan);
         if revises {
             schema = with_revision(&schema)?;

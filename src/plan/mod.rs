@@ -9,7 +9,9 @@ mod fingerprint;
 mod held_settings;
 mod identity;
 mod input;
+mod isolate;
 mod job_plan;
+mod lift;
 mod lineage;
 mod nature;
 mod nested_time;
@@ -33,7 +35,7 @@ pub use explain::{
     WindowOutline,
 };
 pub use feed::Feed;
-pub use fingerprint::{differences, fingerprint};
+pub use fingerprint::{Differences, differences, fingerprint, in_parts};
 pub use held_settings::held_settings;
 pub use input::Input;
 pub use job_plan::{JobPlan, SinkTable, SourceTable, Unit};

@@ -39,7 +39,7 @@ use super::stage::Stage;
 use super::template::Template;
 use crate::operator::{
     ChunkQueue, ChunkScan, RunningExec, RunningMerge, SessionExec, SessionLayout, StateInput,
-    StateScan, by_first_column,
+    StateScan, by_first_column, isolated_over_chunks,
 };
 use crate::sql::Windows;
 use crate::state::StateView;
@@ -373,17 +373,19 @@ async fn ingest_cut(
     let partitions = state.config().target_partitions();
     let blanks = prepared.blanks();
     let known = blanks.map_or(Blank::Impossible, |blanks| blanks.get(partitions));
+    // What fails is told to the queues of chunks, and counted by whoever fills them.
     if let Blank::Made(blank) = &known {
-        return IngestCut::new(target, over_chunks(blank)?);
+        return IngestCut::new(target, isolated_over_chunks(&over_chunks(blank)?)?);
     }
     let plan = physical(state, HashMap::new(), &prepared.at(state)?).await?;
-    match (known, blanks) {
+    let plan = match (known, blanks) {
         (Blank::Unknown, Some(blanks)) => {
             blanks.keep(partitions, &plan);
-            IngestCut::new(target, over_chunks(&plan)?)
+            over_chunks(&plan)?
         }
-        _ => IngestCut::new(target, plan),
-    }
+        _ => plan,
+    };
+    IngestCut::new(target, isolated_over_chunks(&plan)?)
 }
 
 impl IngestCut {

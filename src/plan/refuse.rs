@@ -14,7 +14,7 @@ use super::spoken::{all_spoken, spoken};
 use super::window_choice::second_window;
 use crate::sql::{
     Clause, Refusal, WINDOW_END, WINDOW_FUNCTIONS, WINDOW_START, WINDOW_TIME, WindowValue,
-    calls_window_function,
+    calls_window_function, function_spoken,
 };
 
 /// `result`, a refusal of which is one of `clause`; see [`Refusal::blame`].
@@ -32,7 +32,9 @@ pub(super) fn blamed_on<T>(result: Result<T>, aggregate: &Aggregate) -> Result<T
     let exprs: Vec<&Expr> = aggregate.group_expr.iter().chain(&aggregate.aggr_expr).collect();
     let first = aggregate.aggr_expr.first().map(unaliased);
     let word = match first {
-        Some(Expr::AggregateFunction(call)) => Some(format!("{}(", call.func.name())),
+        Some(Expr::AggregateFunction(call)) => {
+            Some(format!("{}(", function_spoken(call.func.name())))
+        }
         _ => None,
     };
     blamed(result, Clause::GroupBy, &exprs, word.as_deref())

@@ -5,7 +5,9 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion::logical_expr::{BinaryExpr, Expr};
 
-use crate::sql::{field_path, interval_spoken, with_intervals_spoken};
+use crate::sql::{
+    field_path, function_spoken, interval_spoken, is_bare_function, with_intervals_spoken,
+};
 
 /// `expr` in SQL, more or less: what has no short form is shown as DataFusion does.
 pub(super) fn spoken(expr: &Expr) -> String {
@@ -23,6 +25,9 @@ pub(super) fn spoken(expr: &Expr) -> String {
         },
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             format!("{} {op} {}", spoken(left), spoken(right))
+        }
+        Expr::ScalarFunction(ScalarFunction { func, args }) if is_bare_function(func.name()) => {
+            args.first().map(spoken).unwrap_or_default()
         }
         Expr::ScalarFunction(ScalarFunction { func, args }) => {
             if let Some((column, path)) = field_path(expr) {
@@ -61,7 +66,7 @@ fn aggregate(call: &AggregateFunction) -> String {
         Some(filter) => format!(" FILTER (WHERE {})", spoken(filter)),
         None => String::new(),
     };
-    format!("{}({distinct}{args}{order}){filter}", call.func.name())
+    format!("{}({distinct}{args}{order}){filter}", function_spoken(call.func.name()))
 }
 
 fn list(exprs: &[Expr]) -> String {

@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, plan_err};
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{
@@ -20,6 +21,7 @@ use datafusion::logical_expr::{
 
 use super::identity::identity;
 use super::input::Input;
+use super::lift::lifted_stage;
 use super::nature::Told;
 use super::nodes::{Keys, PartialNode, StageNode};
 use super::output::{OutputKey, output_projection};
@@ -59,6 +61,8 @@ pub struct Stage {
     pub sessions: Option<SessionKeys>,
     /// Whether it keeps rows as they are, each with how often it came.
     pub keeps_rows: bool,
+    /// What was taken out of keys and aggregates because it may fail, by position.
+    pub(super) computed: Vec<Expr>,
     pub(crate) partial: PartialNode,
     pub(crate) template: Template,
 }
@@ -86,6 +90,7 @@ impl Stage {
     /// The stage of `parts` over `stream`.
     pub(super) fn new(stream: &Stream, parts: StageParts) -> Result<Self> {
         let StageParts { windows, panes, sessions, input, keys, aggregates } = parts;
+        let (input, keys, aggregates, computed) = lifted_stage(input, keys, &aggregates)?;
         let input = narrowed(input, &keys, &aggregates)?;
         let gap_us = match windows {
             Windows::Session(shape) => Some(shape.gap_us()),
@@ -114,6 +119,7 @@ impl Stage {
             logic,
             sessions,
             keeps_rows: false,
+            computed,
             partial,
             template,
         })
@@ -162,12 +168,17 @@ impl Stage {
         LogicalPlan::Extension(Extension { node: Arc::new(self.partial.clone()) })
     }
 
+    /// The columns of its final rows.
+    pub(super) fn final_schema(&self) -> Result<SchemaRef> {
+        match &self.sessions {
+            Some(keys) => self.template.final_session_schema(&keys.grouped),
+            None => self.template.final_schema(),
+        }
+    }
+
     /// The leaf of a close plan that stands for its final rows.
     pub(super) fn leaf(&self) -> Result<LogicalPlan> {
-        let schema = match &self.sessions {
-            Some(keys) => self.template.final_session_schema(&keys.grouped)?,
-            None => self.template.final_schema()?,
-        };
+        let schema = self.final_schema()?;
         let node = StageNode { stage: self.id.clone(), schema: schema_of(&schema)? };
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
     }
@@ -344,7 +355,7 @@ fn narrowed(input: LogicalPlan, keys: &Keys, aggregates: &[Expr]) -> Result<Logi
     LogicalPlanBuilder::from(input).project(kept)?.build()
 }
 
-fn schema_of(schema: &datafusion::arrow::datatypes::SchemaRef) -> Result<DFSchemaRef> {
+fn schema_of(schema: &SchemaRef) -> Result<DFSchemaRef> {
     Ok(Arc::new(DFSchema::try_from(Arc::clone(schema))?))
 }
 

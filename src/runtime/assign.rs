@@ -1,12 +1,14 @@
 //! What becomes of each row of a source: quarantined, filtered, late, or used, and by which cut.
 //!
 //! Every term is counted where it happens. A row of the source is used when any cut uses it, else
-//! late when any refused it as late, else filtered.
+//! quarantined when any could not compute an expression of it, else late when any refused it as late,
+//! else filtered.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray,
+    Array, AsArray, BooleanArray, BooleanBufferBuilder, RecordBatch, TimestampMicrosecondArray,
 };
 use datafusion::arrow::buffer::{BooleanBuffer, NullBuffer};
 use datafusion::arrow::compute::{filter_record_batch, max, min, prep_null_mask_filter};
@@ -17,6 +19,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use serde::{Deserialize, Serialize};
 use tidegauge_commitlog::{SourceRows, StageRows};
 
+use crate::operator::{FailedRow, error_text, is_of_values};
 use crate::sql::Windows;
 
 /// Where the event time stands among columns.
@@ -82,6 +85,8 @@ pub(super) struct Taken {
     pub(super) rows: StageRows,
     used: Mask,
     late: Mask,
+    /// Rows of which an expression cannot be computed, with its error.
+    failed: Vec<FailedRow>,
 }
 
 /// A set of rows.
@@ -153,7 +158,8 @@ impl CutRule {
     pub(super) fn take(&self, guarded: &Guarded, time: &TimePlace) -> Result<Taken> {
         let batch = &guarded.batch;
         let rows = batch.num_rows();
-        let wanted = self.wanted(batch)?;
+        let mut failed = Vec::new();
+        let wanted = self.wanted(batch, &mut failed)?;
         let wanted_count = wanted.count(rows);
         let times = time.of(batch)?;
         let (used, late) = match &self.window {
@@ -167,8 +173,9 @@ impl CutRule {
         let in_gap = wanted_count - used_count - late_count;
         let counts = StageRows {
             used: used_count as u64,
-            filtered: (rows - wanted_count + in_gap) as u64,
+            filtered: (rows - failed.len() - wanted_count + in_gap) as u64,
             late: late_count as u64,
+            failed: failed.len() as u64,
         };
         let chunk = match &used {
             Mask::None => None,
@@ -180,24 +187,58 @@ impl CutRule {
                 Some(filter_record_batch(&batch.project(&self.columns)?, &mask)?)
             }
         };
-        Ok(Taken { chunk, rows: counts, used, late })
+        Ok(Taken { chunk, rows: counts, used, late, failed })
     }
 
-    fn wanted(&self, batch: &RecordBatch) -> Result<Mask> {
+    /// The rows that the filter lets through; those of which it cannot be computed go into `failed`.
+    fn wanted(&self, batch: &RecordBatch, failed: &mut Vec<FailedRow>) -> Result<Mask> {
         let Some(filter) = &self.filter else { return Ok(Mask::All) };
-        let passed = filter.evaluate(batch)?.into_array(batch.num_rows())?;
-        let passed = as_boolean_array(&passed)?;
-        let passed = match passed.null_count() {
-            0 => passed.clone(),
-            _ => prep_null_mask_filter(passed),
+        let passed = match passed(filter, batch) {
+            Err(error) if is_of_values(&error) => passed_in_parts(filter, batch, failed)?,
+            passed => passed?,
         };
-        let count = passed.values().count_set_bits();
+        let count = passed.count_set_bits();
         Ok(match count {
             0 => Mask::None,
             all if all == batch.num_rows() => Mask::All,
-            _ => Mask::Some(passed.values().clone()),
+            _ => Mask::Some(passed),
         })
     }
+}
+
+fn passed(filter: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<BooleanBuffer> {
+    let passed = filter.evaluate(batch)?.into_array(batch.num_rows())?;
+    let passed = as_boolean_array(&passed)?;
+    Ok(match passed.null_count() {
+        0 => passed.values().clone(),
+        _ => prep_null_mask_filter(passed).values().clone(),
+    })
+}
+
+/// As [`passed`], in halves, down to the rows that fail.
+fn passed_in_parts(
+    filter: &Arc<dyn PhysicalExpr>,
+    batch: &RecordBatch,
+    failed: &mut Vec<FailedRow>,
+) -> Result<BooleanBuffer> {
+    let mut all = BooleanBufferBuilder::new(batch.num_rows());
+    let mut ranges = vec![(0, batch.num_rows())];
+    while let Some((first, count)) = ranges.pop() {
+        match passed(filter, &batch.slice(first, count)) {
+            Ok(part) => all.append_buffer(&part),
+            Err(error) if !is_of_values(&error) => return Err(error),
+            Err(error) if count == 1 => {
+                failed.push((first, error_text(&error)));
+                all.append(false);
+            }
+            Err(_) => {
+                let half = count / 2;
+                ranges.push((first + half, count - half));
+                ranges.push((first, half));
+            }
+        }
+    }
+    Ok(all.finish())
 }
 
 /// Whether no row of the batch can be late or lie between windows: what a time is late for never
@@ -236,6 +277,30 @@ fn on_time(
 }
 
 impl Taken {
+    /// The rows that failed, by their place in the batch, each with its error.
+    pub(super) fn failed(&self) -> &[FailedRow] {
+        &self.failed
+    }
+
+    /// Takes back rows of the chunk of which the plan could not compute an expression.
+    pub(super) fn take_back(&mut self, refused: Vec<FailedRow>, rows: usize) {
+        if refused.is_empty() {
+            return;
+        }
+        let places: Vec<usize> = (0..rows).filter(|&row| self.used.holds(row)).collect();
+        let mut used = vec![false; rows];
+        places.iter().for_each(|&row| used[row] = true);
+        for (at, error) in refused {
+            if let Some(&row) = places.get(at) {
+                used[row] = false;
+                self.failed.push((row, error));
+                self.rows.used -= 1;
+                self.rows.failed += 1;
+            }
+        }
+        self.used = Mask::Some(BooleanBuffer::from(used));
+    }
+
     /// Which rows were late, if any was.
     pub(super) fn late_rows(&self) -> Option<BooleanArray> {
         match &self.late {
@@ -284,17 +349,23 @@ pub(super) fn source_rows(guarded: &Guarded, taken: &[Taken]) -> SourceRows {
         used = used.or(&cut.used);
         late = late.or(&cut.late);
     }
+    let failed: BTreeSet<usize> =
+        taken.iter().flat_map(|cut| &cut.failed).map(|(row, _)| *row).collect();
+    let failed_count = failed.iter().filter(|&&row| !used.holds(row)).count();
     let used_count = used.count(rows);
-    let late_count = match late {
+    let late_count = match &late {
         Mask::None => 0,
-        _ => late.without(&used, rows),
+        late => late.without(&used, rows),
     };
+    let late_too = failed.iter().filter(|&&row| !used.holds(row) && late.holds(row)).count();
+    let late_count = late_count - late_too;
     SourceRows {
         rows_in: rows as u64 + guarded.refused.rows(),
         used: used_count as u64,
-        filtered: (rows - used_count - late_count) as u64,
+        filtered: (rows - used_count - late_count - failed_count) as u64,
         late: late_count as u64,
-        quarantined: guarded.refused.rows(),
+        quarantined: guarded.refused.rows() + failed_count as u64,
+        failed: failed_count as u64,
     }
 }
 

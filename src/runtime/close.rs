@@ -10,7 +10,7 @@ use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
 use futures::TryStreamExt;
-use tidegauge_commitlog::{Revisions, SinkFile, Storage};
+use tidegauge_commitlog::{FailedWhere, Revisions, SinkFile, Storage};
 use tokio::task::JoinSet;
 use tracing::{Instrument, Span};
 
@@ -18,16 +18,18 @@ use super::assign::TimePlace;
 use super::clocks::Clocks;
 use super::compile::CompiledJob;
 use super::epoch_session::EpochSession;
+use super::failures::FailedIn;
 use super::ingest::{IngestContext, pass_cuts, run_target};
 use super::merger::Merger;
 use super::pass::{PassPlan, PassSource, SourceReceipt, StageReceipt};
+use super::remote::{Isolating, Written};
 use super::revise::Revising;
 use super::round::Rounds;
 use super::stage_work::{Piece, StageWork};
 use super::state_buffer::RunTarget;
 use crate::error::{Error, Result, from_datafusion};
 use crate::observe::{Step, count_files, in_span};
-use crate::operator::StateInput;
+use crate::operator::{RowReports, StateInput};
 use crate::plan::{Feed, Input, JobPlan, Query, Stage};
 use crate::sink::{SinkTarget, spread, write_streams};
 use crate::state::{StateShape, StateView};
@@ -419,15 +421,23 @@ async fn run_feed(
         cuts: pass_cuts(job, &one, &Input::Feed(feed.id.clone()), context).await?,
         partitions: 1,
         task: format!("{}-{round}", feed.id),
+        on_error: job.on_error(),
     };
-    let receipt = match &context.crew {
-        Some(crew) => crew.feed(session, plan, pass).await?,
+    let query = FailedIn::of_feed(job, feed)?;
+    let reports = RowReports::default();
+    let plan = Isolating::new(job, &feed.stages, plan, &reports)?;
+    let fed = match &context.crew {
+        Some(crew) => crew.feed(session, plan, pass).await,
         None => {
             let task = session.task();
-            let rows = execute_stream(plan, Arc::clone(&task)).map_err(from_datafusion)?;
-            pass.run_rows(rows, task).await?
+            let rows = execute_stream(plan.isolated, Arc::clone(&task)).map_err(from_datafusion)?;
+            pass.run_rows(rows, task).await
         }
     };
+    let mut receipt = fed.map_err(|error| query.blamed(job, error))?;
+    receipt.reported.add(reports.take());
+    context.failures.add(std::mem::take(&mut receipt.failed));
+    context.failures.report(&query, FailedWhere::Results, std::mem::take(&mut receipt.reported));
     check_fed(feed, &receipt)?;
     count_files(&receipt.files);
     Ok(receipt)
@@ -437,7 +447,7 @@ async fn run_feed(
 fn check_fed(feed: &Feed, receipt: &SourceReceipt) -> Result<()> {
     for (id, stage) in &receipt.stages {
         let rows = &stage.rows;
-        if rows.used + rows.filtered + rows.late != receipt.rows.rows_in {
+        if rows.total() != receipt.rows.rows_in {
             return Err(Error::bug(format!(
                 "the stage {id} accounts for other rows than its feed {}: {rows:?} of {}",
                 feed.id, receipt.rows.rows_in
@@ -458,12 +468,18 @@ pub(super) async fn close_query(
     let plan = job.plan.close_plan(session, query, inputs, revision).await;
     let plan = plan.map_err(from_datafusion)?;
     let target = job.sink_target(query, context)?;
-    let files = match &context.crew {
-        Some(crew) => crew.write_sink(session, plan, target).await?,
-        None => write_plan(plan, session, target).await?,
+    let reports = RowReports::default();
+    let plan = Isolating::new(job, &query.stages, plan, &reports)?;
+    let of = FailedIn::of(query);
+    let written = match &context.crew {
+        Some(crew) => crew.write_sink(session, plan, target).await,
+        None => write_plan(plan.isolated, session, target).await.map(Written::from),
     };
-    count_files(&files);
-    Ok(files)
+    let mut written = written.map_err(|error| of.blamed(job, error))?;
+    written.reported.add(reports.take());
+    context.failures.report(&of, FailedWhere::Results, written.reported);
+    count_files(&written.files);
+    Ok(written.files)
 }
 
 /// Writes a plan's rows: by partition of the sink where it has any, else into one file.

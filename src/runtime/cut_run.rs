@@ -13,7 +13,7 @@ use futures::{StreamExt, future};
 
 use super::state_buffer::{Buffered, StateBuffer};
 use crate::error::{Result, from_datafusion};
-use crate::operator::ChunkQueue;
+use crate::operator::{ChunkQueue, FailedRow};
 use crate::sink::SinkWriter;
 use tidegauge_commitlog::SinkFile;
 
@@ -50,12 +50,14 @@ impl CutRun {
         Self { stream, queue, given: vec![], output, is_closing: false, is_finished: false }
     }
 
-    /// Feeds a chunk and waits until the plan has taken it.
-    pub(super) async fn feed(&mut self, chunk: RecordBatch) -> Result<()> {
+    /// Feeds a chunk and waits until the plan has taken it; gives the rows of it of which an
+    /// expression cannot be computed.
+    pub(super) async fn feed(&mut self, chunk: RecordBatch) -> Result<Vec<FailedRow>> {
         if let Some(queue) = &self.queue {
             queue.push(chunk);
         }
-        self.run().await
+        self.run().await?;
+        Ok(self.queue.as_ref().map(|queue| queue.take_failed()).unwrap_or_default())
     }
 
     /// Says that no chunk follows, and takes all that the plan still gives.

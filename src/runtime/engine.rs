@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::clocks::{Clocks, StreamClock};
 use super::close::close;
 use super::compile::{CompiledJob, SourceRuntime};
+use super::failures;
 use super::ingest::{IngestContext, ingest, session_of};
 use super::keep::{WrittenRun, keep_all_open};
 use super::pass::SourceReceipt;
@@ -27,7 +28,7 @@ use super::watermark::{advanced, held, micros};
 use super::work::Work;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observe::{self, Gauges, count_epoch, in_span};
-use crate::plan::{Input, differences};
+use crate::plan::{Differences, Input, differences, in_parts};
 use crate::sink::TaskFiles;
 use crate::state::RunCache;
 
@@ -235,6 +236,7 @@ impl Engine {
             stages: stages.into_iter().map(|(id, work)| (id, work.change)).collect(),
             files,
             revisions,
+            failed: context.failures.take().into_rows(),
             timings_ms: timings.laps,
             ..attempt.record()
         };
@@ -282,6 +284,7 @@ impl Engine {
             watermarks,
             merges: Arc::default(),
             files: TaskFiles::new("0", Arc::clone(self.job.session.runtime_env())),
+            failures: Default::default(),
             progress: Arc::clone(&self.progress),
             crew,
             session,
@@ -408,6 +411,7 @@ impl Engine {
         }
         self.publish().await?;
         self.count(&record);
+        failures::warn(&self.job, attempt.epoch.0, &record.failed);
         let view = JobView::new(self.log.state(), &self.cache, Some(&record));
         self.view.send_replace(Arc::new(view));
         let watermark_us = record.sources.values().filter_map(|source| source.watermark_us).min();
@@ -470,8 +474,8 @@ fn check_accounting(
     for work in stages.values() {
         let Some(source) = work.input.source().and_then(|name| sources.get(name)) else { continue };
         let rows = &work.change.rows;
-        let wanted = source.rows.rows_in - source.rows.quarantined;
-        if rows.used + rows.filtered + rows.late != wanted {
+        let wanted = source.rows.handed_out();
+        if rows.total() != wanted {
             return Err(Error::bug(format!(
                 "the stage {} accounts for other rows than its source {}: {rows:?} of {wanted}",
                 work.id,
@@ -490,15 +494,30 @@ fn fenced(what: String) -> Error {
 }
 
 fn refuse_changed(job: &CompiledJob, state: &JobState) -> Result<()> {
-    let changes = differences(&state.fingerprint, &job.fingerprint);
-    if changes.is_empty() {
+    let Differences { refused, taken } =
+        differences(&in_parts(&state.fingerprint, &job.fingerprint, &job.plan), &job.fingerprint);
+    // Revisions are counted by the place of a query among all.
+    let moves = taken.iter().any(|change| !change.ends_with(" changed"));
+    let refused = match refused.is_empty() && moves && !state.revisions.is_empty() {
+        true => &taken,
+        false => &refused,
+    };
+    if refused.is_empty() {
+        if !taken.is_empty() {
+            tracing::warn!(
+                "the job {}: {}; its state is as it was, so that it goes on. What it wrote so far \
+                 stays as it is",
+                job.spec.name,
+                taken.join(", ")
+            );
+        }
         return Ok(());
     }
     Err(Error::bad_job(format!(
         "the job {} has changed since its last epoch: {}. Its state no longer fits; run it with \
          --reset-state to start anew, or under another name",
         job.spec.name,
-        changes.join(", ")
+        refused.join(", ")
     )))
 }
 

@@ -12,6 +12,7 @@ use tidegauge_spec::Format;
 use super::ahead::AheadRule;
 use super::compile::{CompiledJob, SourceRuntime};
 use super::epoch_session::EpochSession;
+use super::failures::{FailedIn, FailureList};
 use super::pass::{FilesOf, OutputTarget, PassCut, PassPlan, PassSource, SourceReceipt};
 use super::progress::Progress;
 use super::remote::Crew;
@@ -38,6 +39,8 @@ pub(super) struct IngestContext {
     pub(super) files: TaskFiles,
     /// Counts merges that become runs, for their names.
     pub(super) merges: Arc<AtomicU32>,
+    /// Rows that the attempt leaves out.
+    pub(super) failures: FailureList,
     pub(super) progress: Arc<Progress>,
     /// The workers that this attempt runs on; none where it runs in this process.
     pub(super) crew: Option<Arc<dyn Crew>>,
@@ -84,6 +87,7 @@ pub(super) async fn ingest(
         cuts,
         partitions,
         task: "0".to_owned(),
+        on_error: job.on_error(),
     };
     let files_read = files.len() as u64;
     let bytes_read = files.iter().map(|file| file.size).sum();
@@ -110,6 +114,7 @@ pub(super) async fn ingest(
     let clock_us = context.clock_us();
     receipt.file_rows.check(&source.spec.event_time.spoken(), clock_us, future_max_us)?;
     receipt.reach = ahead.map(|rule| receipt.times.reach(&rule)).unwrap_or_default();
+    context.failures.add(receipt.failed.clone());
     Ok(receipt)
 }
 
@@ -174,6 +179,7 @@ fn pass_cut(
             Ok(PassCut {
                 window: Some((stage.windows, watermark_us)),
                 copies: stage.copies(),
+                query: FailedIn::of_stage(job, id)?,
                 late: job.late_target(stage, context)?,
                 output: OutputTarget::State(target),
                 merge,
@@ -185,7 +191,8 @@ fn pass_cut(
                 return Err(Error::bug(format!("there is no query {at}")));
             };
             let output = OutputTarget::Sink(job.sink_target(query, context)?);
-            Ok(PassCut { window: None, copies: 1, late: None, output, merge: None, plan })
+            let query = FailedIn::of(query);
+            Ok(PassCut { query, window: None, copies: 1, late: None, output, merge: None, plan })
         }
     }
 }

@@ -22,22 +22,24 @@ use futures::StreamExt;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tidegauge_commitlog::{SinkFile, SourceRows, StageRows};
+use tidegauge_commitlog::{FailedWhere, SinkFile, SourceRows, StageRows};
 use tidegauge_spec::{Compression, EpochUnit, Format};
 use tokio::task::JoinSet;
 
 use super::ahead::{AheadRule, LatestTimes, Reach};
-use super::assign::{CutRule, Guard, Refused, TimePlace, source_rows};
+use super::assign::{CutRule, Guard, Guarded, Refused, Taken, TimePlace, source_rows};
 use super::cut_run::{CutOutput, CutResult, CutRun};
 use super::doubtful::FileRows;
+use super::failures::{FailedIn, Failures};
 use super::late::{LateTarget, LateWriter};
 use super::progress::Progress;
 use super::state_buffer::{Buffered, RunTarget, StateBuffer};
 use crate::error::{Error, Result, from_datafusion};
+use crate::operator::{Policy, Reported, RowNames};
 use crate::plan::{CutTarget, IngestCut};
 use crate::sink::{SinkTarget, SinkWriter};
 use crate::source::{Decoded, InputFile, OpenSettings, Scheme, read_file};
-use crate::sql::Windows;
+use crate::sql::{Windows, canonical_batch};
 
 const BATCH_ROWS: usize = 8_192;
 const BLOCK_BYTES: usize = 1024 * 1024;
@@ -55,6 +57,8 @@ pub struct PassPlan {
     pub(crate) partitions: usize,
     /// The task that runs it, for the names of runs.
     pub(crate) task: String,
+    /// What becomes of rows of which an expression cannot be computed.
+    pub(crate) on_error: Policy,
 }
 
 /// Where the rows of a pass come from.
@@ -83,6 +87,8 @@ pub(crate) struct FilesOf {
 #[derive(Debug, Clone)]
 pub(crate) struct PassCut {
     pub(crate) plan: IngestCut,
+    /// The query, or the first of those, that it is for.
+    pub(crate) query: FailedIn,
     /// For a windowed stage: its windows, and the watermark that refuses rows.
     pub(crate) window: Option<(Windows, Option<i64>)>,
     /// How many rows the plan makes of one, at most, before it aggregates them.
@@ -111,6 +117,10 @@ pub struct SourceReceipt {
     pub(crate) file_rows: FileRows,
     pub(crate) stages: BTreeMap<String, StageReceipt>,
     pub(crate) files: Vec<SinkFile>,
+    /// Rows of which an expression cannot be computed.
+    pub(crate) failed: Failures,
+    /// Those of a feed's plan, on a worker.
+    pub(crate) reported: Reported,
 }
 
 /// What a pass gave to one stage.
@@ -191,10 +201,12 @@ struct Pass {
     task: Arc<TaskContext>,
     task_name: String,
     progress: Arc<Progress>,
+    on_error: Policy,
 }
 
 struct Cut {
     plan: IngestCut,
+    query: FailedIn,
     rule: CutRule,
     /// The most rows that its plan is handed at once.
     rows_at_once: usize,
@@ -217,7 +229,7 @@ impl Pass {
         progress: Arc<Progress>,
         task: Arc<TaskContext>,
     ) -> Result<Self> {
-        let PassPlan { source, schema, cuts, task: task_name, .. } = plan;
+        let PassPlan { source, schema, cuts, task: task_name, on_error, .. } = plan;
         let decoded = decoded_columns(&source, &schema, &cuts);
         let decoded_schema: SchemaRef =
             Arc::new(schema.project(&decoded).map_err(|error| from_datafusion(error.into()))?);
@@ -227,8 +239,8 @@ impl Pass {
             .map(|cut| {
                 let rule = rule(&cut, &decoded_schema, &position)?;
                 let rows_at_once = COPIED_ROWS_MAX.checked_div(cut.copies).unwrap_or(1).max(1);
-                let PassCut { plan, late, output, .. } = cut;
-                Ok(Cut { plan, rule, rows_at_once, late, output })
+                let PassCut { plan, query, late, output, .. } = cut;
+                Ok(Cut { plan, query, rule, rows_at_once, late, output })
             })
             .collect::<Result<Vec<_>>>()?;
         let TimePlace { column, fields } = &source.time;
@@ -247,6 +259,7 @@ impl Pass {
             task,
             task_name,
             progress,
+            on_error,
         })
     }
 
@@ -263,7 +276,9 @@ impl Pass {
                 receipt.quarantine(beyond);
                 self.progress.add_rows(beyond, None);
                 rows += beyond + block.batch.num_rows() as u64;
-                let more = self.hand_out(block.batch, &mut runs, &mut receipt).await?;
+                let batch =
+                    canonical_batch(block.batch).map_err(|error| from_datafusion(error.into()))?;
+                let more = self.hand_out(batch, &file.display, &mut runs, &mut receipt).await?;
                 refused.timeless += beyond + more.timeless;
                 refused.future += more.future;
             }
@@ -280,7 +295,7 @@ impl Pass {
         while let Some(batch) = input.next().await {
             let batch = batch.and_then(|batch| Ok(batch.project(&self.decoded)?));
             let batch = batch.map_err(from_datafusion)?;
-            self.hand_out(batch, &mut runs, &mut receipt).await?;
+            self.hand_out(batch, "a view", &mut runs, &mut receipt).await?;
         }
         self.finish(runs, &mut receipt).await?;
         Ok(receipt)
@@ -308,6 +323,7 @@ impl Pass {
     async fn hand_out(
         &self,
         batch: RecordBatch,
+        from: &str,
         runs: &mut [Running],
         receipt: &mut SourceReceipt,
     ) -> Result<Refused> {
@@ -317,19 +333,24 @@ impl Pass {
             let cut = cut.rule.take(&guarded, &self.guard.time).map_err(from_datafusion)?;
             taken.push(cut);
         }
-        let source = source_rows(&guarded, &taken);
-        for ((running, taken), cut) in runs.iter_mut().zip(taken).zip(&self.cuts) {
-            running.rows.add(&taken.rows);
+        let rows = guarded.batch.num_rows();
+        for ((running, taken), cut) in runs.iter_mut().zip(&mut taken).zip(&self.cuts) {
             if let Some(late) = &mut running.late {
-                late.write(&cut.rule, &guarded, &taken, &self.guard.time).await?;
+                late.write(&cut.rule, &guarded, taken, &self.guard.time).await?;
             }
-            if let Some(chunk) = taken.chunk {
+            if let Some(chunk) = taken.chunk.take() {
+                let mut refused = Vec::new();
                 for from in (0..chunk.num_rows()).step_by(cut.rows_at_once) {
                     let rows = cut.rows_at_once.min(chunk.num_rows() - from);
-                    running.run.feed(chunk.slice(from, rows)).await?;
+                    let failed = running.run.feed(chunk.slice(from, rows)).await?;
+                    refused.extend(failed.into_iter().map(|(at, error)| (from + at, error)));
                 }
+                taken.take_back(refused, rows);
             }
+            running.rows.add(&taken.rows);
+            self.report(cut, taken, &guarded, from, &mut receipt.failed)?;
         }
+        let source = source_rows(&guarded, &taken);
         let time_max_us = guarded.time_us.map(|(_, last)| last);
         receipt.rows.add(&source);
         if let (Some(rule), Some(last_us)) = (&self.ahead, time_max_us) {
@@ -338,6 +359,31 @@ impl Pass {
         }
         self.progress.add_rows(source.rows_in, time_max_us);
         Ok(guarded.refused)
+    }
+}
+
+impl Pass {
+    /// Says which rows of a batch `from` a file failed in a cut.
+    fn report(
+        &self,
+        cut: &Cut,
+        taken: &Taken,
+        guarded: &Guarded,
+        from: &str,
+        failed: &mut Failures,
+    ) -> Result<()> {
+        let Some((row, error)) = taken.failed().first() else { return Ok(()) };
+        let row = RowNames::default().describe(&guarded.batch, *row);
+        let example = format!("{error}: {from}, {row}");
+        if self.on_error == Policy::Fail {
+            return Err(Error::bad_record(format!(
+                "the query into {} in line {}: {example}; on_error: skip leaves such rows out",
+                cut.query.query, cut.query.line
+            )));
+        }
+        let reported = Reported { rows: taken.rows.failed, example: Some(example) };
+        failed.report(&cut.query, FailedWhere::Rows, reported);
+        Ok(())
     }
 }
 
@@ -380,6 +426,8 @@ impl SourceReceipt {
         self.times.merge(other.times);
         self.file_rows.merge(other.file_rows);
         self.files.extend(other.files);
+        self.failed.add(other.failed);
+        self.reported.add(other.reported);
         for (id, stage) in other.stages {
             let mine = self.stages.entry(id).or_default();
             mine.rows.add(&stage.rows);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
-use tidegauge_commitlog::{CommitRecord, LATE_SINK, SourceRows};
+use tidegauge_commitlog::{CommitRecord, FailedWhere, LATE_SINK, SourceRows};
 use tidegauge_spec::JobSpec;
 
 use crate::plan::JobPlan;
@@ -20,6 +20,7 @@ pub(super) struct Totals {
     /// The stages that are fed by others.
     fed: BTreeSet<String>,
     results_late: u64,
+    results_failed: u64,
     rows_out: BTreeMap<String, u64>,
     watermarks_us: BTreeMap<String, Option<i64>>,
 }
@@ -43,7 +44,10 @@ pub struct Summary {
     pub rows_late: u64,
     /// Rows that one stage emitted and another refused because its windows had closed.
     pub results_late: u64,
-    /// Rows without an event time, or with one of the future.
+    /// Rows of closed windows of which an expression could not be computed.
+    pub results_failed: u64,
+    /// Rows without an event time, or with one of the future, or of which no query could compute an
+    /// expression.
     pub rows_quarantined: u64,
     /// Rows, of those above, that were further ahead than the delay bears and moved no watermark.
     pub rows_ahead: u64,
@@ -75,6 +79,8 @@ impl Totals {
         }
         let fed = record.stages.iter().filter(|(id, _)| self.fed.contains(*id));
         self.results_late += fed.map(|(_, stage)| stage.rows.late).sum::<u64>();
+        let failed = record.failed.iter().filter(|one| one.place == FailedWhere::Results);
+        self.results_failed += failed.map(|one| one.rows).sum::<u64>();
         for file in record.files.iter().filter(|file| file.sink != LATE_SINK) {
             *self.rows_out.entry(file.sink.clone()).or_default() += file.rows;
         }
@@ -92,6 +98,7 @@ impl Totals {
             rows_filtered: self.rows.filtered,
             rows_late: self.rows.late,
             results_late: self.results_late,
+            results_failed: self.results_failed,
             rows_quarantined: self.rows.quarantined,
             rows_ahead: self.rows_ahead,
             rows_out: self.rows_out.clone(),

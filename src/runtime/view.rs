@@ -17,7 +17,7 @@ use super::merger::Merger;
 use super::stack_work::StackWork;
 use super::stage_work::StageWork;
 use crate::error::{Error, Result, from_datafusion};
-use crate::operator::StateInput;
+use crate::operator::{Policy, RowReports, StateInput};
 use crate::plan::{Query, Stage};
 use crate::sql::WindowShape;
 use crate::state::stacks::{Watermarks, suits_stacks};
@@ -117,7 +117,12 @@ impl CompiledJob {
             };
             inputs.insert(id.clone(), input);
         }
-        self.plan.close_plan(&session, query, inputs, 0).await.map_err(from_datafusion)
+        let plan = self.plan.close_plan(&session, query, inputs, 0).await;
+        let plan = plan.map_err(from_datafusion)?;
+        // What cannot be computed is left out, as when the window closes.
+        let reports = RowReports::default();
+        let shown = self.plan.isolated(&plan, &query.stages, Policy::Skip, &reports);
+        shown.map_err(from_datafusion)
     }
 }
 

@@ -2,6 +2,7 @@
 //! they get their final names, is the commit log's to say.
 
 mod gather;
+mod nan;
 mod parquet;
 mod partition;
 mod read;

@@ -1,6 +1,7 @@
 //! Parquet files of a sink: encoded, stored under a name that nobody lists, and named for
 //! publication.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
@@ -12,6 +13,7 @@ use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
 use tidegauge_commitlog::{Attempt, SinkFile, Storage};
 
+use super::nan::{find_nan, without_bounds};
 use super::task_files::TaskFiles;
 use crate::error::{Result, from_datafusion};
 
@@ -37,6 +39,8 @@ pub(super) struct OpenFile {
     time_column: Option<usize>,
     rows: u64,
     time: Option<(i64, i64)>,
+    /// Its columns that hold a NaN.
+    with_nan: BTreeSet<String>,
 }
 
 impl OpenFile {
@@ -45,11 +49,13 @@ impl OpenFile {
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .build();
         let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties))?;
-        Ok(Self { writer, time_column: time_column(schema), rows: 0, time: None })
+        let (time_column, with_nan) = (time_column(schema), BTreeSet::new());
+        Ok(Self { writer, time_column, rows: 0, time: None, with_nan })
     }
 
     pub(super) fn append(&mut self, rows: &RecordBatch) -> PlanResult<()> {
         self.writer.write(rows)?;
+        find_nan(rows, &mut self.with_nan);
         self.rows += rows.num_rows() as u64;
         if let Some(column) = self.time_column {
             let times = rows.column(column).as_primitive_opt::<TimestampMicrosecondType>();
@@ -75,8 +81,9 @@ impl FilePlace {
         file: OpenFile,
         files: &TaskFiles,
     ) -> Result<SinkFile> {
-        let OpenFile { writer, time_column, rows, time } = file;
+        let OpenFile { writer, time_column, rows, time, with_nan } = file;
         let bytes = writer.into_inner().map_err(|error| from_datafusion(error.into()))?;
+        let bytes = without_bounds(bytes, &with_nan).map_err(from_datafusion)?;
         let folders = [self.folder.as_str(), partition].into_iter();
         let folder = folders.filter(|folder| !folder.is_empty()).collect::<Vec<_>>().join("/");
         let (task, n) = files.next();

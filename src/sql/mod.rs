@@ -16,6 +16,7 @@ mod rewrite;
 mod script;
 mod session;
 mod struct_function;
+mod values;
 mod window_call;
 mod window_function;
 mod window_node;
@@ -30,8 +31,11 @@ pub use interval::{interval_spoken, interval_us, with_intervals_spoken};
 pub use nesting::check_nesting;
 pub use pane_function::{pane_functions, pane_start_expr, start_of_mark_expr, window_starts_expr};
 pub use script::{JobStatement, StatementKind, parse_script};
-pub use session::{SessionSettings, at_clock, register_functions, session_state};
+pub use session::{
+    SessionSettings, at_clock, register_functions, register_plan_functions, session_state,
+};
 pub use struct_function::window_struct;
+pub use values::{ValueRule, canonical_batch, function_spoken, holds_float, is_bare_function};
 pub use window_function::{
     WINDOW_FUNCTIONS, WindowKey, WindowValue, calls_window_function, strip, window_key,
     window_struct_fields,

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use datafusion::config::Dialect;
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::prelude::SessionConfig;
 
 use super::pane_function::pane_functions;
 use super::struct_function::struct_function;
+use super::values::{ValueRule, value_aggregates, value_functions};
 use super::window_function::window_functions;
 use super::window_relation::WindowRelationPlanner;
 
@@ -49,6 +51,7 @@ pub fn session_state(settings: &SessionSettings) -> SessionState {
         .with_relation_planners(vec![Arc::new(WindowRelationPlanner)])
         .build();
     register_functions(&mut state);
+    state.add_analyzer_rule(Arc::new(ValueRule::over_canonical()));
     state
 }
 
@@ -60,18 +63,31 @@ pub fn at_clock(state: &SessionState, clock_ms: i64) -> SessionState {
     state
 }
 
-/// Gives a session all functions of the engine, those that plans alone use among them.
+/// Gives a session all functions that a query may call.
 pub fn register_functions(state: &mut SessionState) {
-    use datafusion::execution::FunctionRegistry;
-    let scalars = window_functions().into_iter().chain(pane_functions());
     // The only one that takes the place of another.
     let replaced = state.register_udf(Arc::new(struct_function()));
     log_clash(replaced.map(|_| None));
-    for function in scalars.chain(tidegauge_udfs::all_scalars()) {
+    let scalars = window_functions().into_iter().chain(pane_functions());
+    register(state, scalars.chain(tidegauge_udfs::all_scalars()), tidegauge_udfs::all_aggregates());
+}
+
+/// Gives a session the functions that plans alone use, so that it can take in plans: what they are
+/// called with there is what they were made for.
+pub fn register_plan_functions(state: &mut SessionState) {
+    register(state, value_functions(), value_aggregates());
+}
+
+fn register(
+    state: &mut SessionState,
+    scalars: impl IntoIterator<Item = ScalarUDF>,
+    aggregates: impl IntoIterator<Item = AggregateUDF>,
+) {
+    for function in scalars {
         let replaced = state.register_udf(Arc::new(function));
         log_clash(replaced.map(|old| old.map(|old| old.name().to_owned())));
     }
-    for function in tidegauge_udfs::all_aggregates() {
+    for function in aggregates {
         let replaced = state.register_udaf(Arc::new(function));
         log_clash(replaced.map(|old| old.map(|old| old.name().to_owned())));
     }

@@ -34,7 +34,6 @@ async fn a_changed_job_is_refused_with_what_changed() {
             vec![("delay: 10s", "delay: 10s, allowed_lateness: 5m")],
             "allowed_lateness of source flows is new",
         ),
-        (vec![("bytes_out > 10000", "bytes_out > 9000")], "query into large changed"),
         (
             vec![("INTO large", "INTO huge"), ("  large:", "  huge:")],
             "query into large is gone, query into huge is new",

@@ -78,6 +78,7 @@ fn the_summary_is_one_json_object_and_logs_go_elsewhere() {
       "epochs": 1,
       "files": 1,
       "job": "minutes",
+      "results_failed": 0,
       "results_late": 0,
       "rows_ahead": 0,
       "rows_filtered": 1,

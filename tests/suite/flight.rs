@@ -1,5 +1,6 @@
 //! The Flight SQL door over running jobs: what outside clients see, and what is refused.
 
+mod floats;
 mod limits;
 mod partitions;
 mod service;

@@ -49,8 +49,8 @@ pub use names::LATE_SINK;
 pub use publish::PublishOutcome;
 pub use reader::{LogReader, SegmentCache, read_committed};
 pub use record::{
-    CommitRecord, Epoch, FORMAT_VERSION, Revisions, Run, SeenFile, Segment, SegmentChange,
-    SinkFile, SourceChange, SourceRows, StageChange, StageRows,
+    CommitRecord, Epoch, FORMAT_VERSION, FailedRows, FailedWhere, Revisions, Run, SeenFile,
+    Segment, SegmentChange, SinkFile, SourceChange, SourceRows, StageChange, StageRows,
 };
 pub use seen::{FileHash, SeenFiles};
 pub use segments::is_over;

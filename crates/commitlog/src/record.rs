@@ -67,6 +67,9 @@ pub struct CommitRecord {
     /// window, microseconds since 1970. Those that may change no more are left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub revisions: Revisions,
+    /// Rows that the epoch left out because an expression cannot be computed of them, by query.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedRows>,
     /// How long each step took, milliseconds.
     #[serde(default)]
     pub timings_ms: BTreeMap<String, u64>,
@@ -74,6 +77,32 @@ pub struct CommitRecord {
 
 /// How often windows were emitted again, by query and by the end of the window.
 pub type Revisions = BTreeMap<String, BTreeMap<i64, u32>>;
+
+/// Rows of which an expression of one query cannot be computed: a division by zero, a number that
+/// its type cannot hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedRows {
+    /// The sink that the query writes.
+    pub query: String,
+    /// The line of the SQL text where the query begins.
+    pub line: u64,
+    /// Which rows they are.
+    pub place: FailedWhere,
+    /// How many.
+    pub rows: u64,
+    /// One of them: its error, its window or file, and its values.
+    pub example: String,
+}
+
+/// Which rows failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailedWhere {
+    /// Rows of a source or of a view, before they reach a stage or a sink.
+    Rows,
+    /// Rows of windows that close.
+    Results,
+}
 
 /// What an epoch changed about a source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -127,11 +156,20 @@ pub struct SourceRows {
     pub filtered: u64,
     /// Rows that came after what they belong to had closed.
     pub late: u64,
-    /// Rows that could not be read, or whose event time cannot be right.
+    /// Rows that could not be read, whose event time cannot be right, or of which no query that
+    /// wanted them could compute an expression.
     pub quarantined: u64,
+    /// How many of those were quarantined for an expression: they had reached stages.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u64,
 }
 
 impl SourceRows {
+    /// Rows that were handed to the queries.
+    pub fn handed_out(&self) -> u64 {
+        self.rows_in - self.quarantined + self.failed
+    }
+
     /// Whether every row is accounted for.
     pub fn adds_up(&self) -> bool {
         self.rows_in == self.used + self.filtered + self.late + self.quarantined
@@ -144,6 +182,7 @@ impl SourceRows {
         self.filtered += other.filtered;
         self.late += other.late;
         self.quarantined += other.quarantined;
+        self.failed += other.failed;
     }
 }
 
@@ -172,14 +211,27 @@ pub struct StageRows {
     pub filtered: u64,
     /// Rows that came after everything they belong to had closed.
     pub late: u64,
+    /// Rows of which an expression cannot be computed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl StageRows {
+    /// All rows that reached the stage.
+    pub fn total(&self) -> u64 {
+        self.used + self.filtered + self.late + self.failed
+    }
+
     /// Adds `other` to each count.
     pub fn add(&mut self, other: &StageRows) {
         self.used += other.used;
         self.filtered += other.filtered;
         self.late += other.late;
+        self.failed += other.failed;
     }
 }
 

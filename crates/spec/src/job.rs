@@ -16,20 +16,21 @@ use crate::late::{LateSpec, check_late_names, late};
 use crate::name::check_job_name;
 use crate::problem::{BadJob, Problem};
 use crate::report::{Report, quoted};
-use crate::setting::{bytes, count};
+use crate::setting::{bytes, choice, count};
 use crate::sink::{SinkSpec, sink};
 use crate::source::{SourceSpec, source};
 use crate::sql::{SqlFiles, SqlText, read_sql, sql};
 use crate::state::{StateSpec, state};
 use crate::yaml::{Env, Node, load};
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "name",
     "description",
     "sources",
     "sql",
     "sinks",
     "late",
+    "on_error",
     "epoch",
     "state",
     "memory_max",
@@ -56,6 +57,8 @@ pub struct JobSpec {
     pub sinks: Vec<SinkSpec>,
     /// Where late rows go; they are counted and dropped if absent.
     pub late: Option<LateSpec>,
+    /// What becomes of rows of which an expression cannot be computed; `skip`.
+    pub on_error: OnError,
     /// How it is cut into epochs.
     pub epoch: EpochSpec,
     /// Where its state is.
@@ -64,6 +67,18 @@ pub struct JobSpec {
     pub memory_max_bytes: u64,
     /// Target partitions of its plans; as many as there are cores if absent.
     pub partitions: Option<usize>,
+}
+
+/// What becomes of a row of which an expression cannot be computed: a division by zero, a cast of
+/// text that is no number, a sum past its type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// It is left out and counted, and the epoch goes on.
+    #[default]
+    Skip,
+    /// The epoch fails.
+    Fail,
 }
 
 impl JobSpec {
@@ -167,6 +182,10 @@ fn job(node: &Node, report: &Report, files: SqlFiles<'_>) -> Option<JobSpec> {
         .and_then(|item| sql(&item, files));
     let sinks = named(&fields, "sinks", "sinks: {findings: {location: ./out/}}", sink);
     let late = fields.setting("late", None, |item| late(item).map(Some));
+    let on_error = fields.setting("on_error", OnError::Skip, |item| {
+        let words = [("skip", OnError::Skip), ("fail", OnError::Fail)];
+        choice(item, "what can be done with a row", &words)
+    });
     let epoch = fields.setting("epoch", EpochSpec::default(), epoch);
     let state =
         fields.required("state", "state: {location: ./out/_state/}").and_then(|item| state(&item));
@@ -184,6 +203,7 @@ fn job(node: &Node, report: &Report, files: SqlFiles<'_>) -> Option<JobSpec> {
         sql: sql?,
         sinks: sinks?,
         late: late?,
+        on_error: on_error?,
         epoch: epoch?,
         state: state?,
         memory_max_bytes: memory_max_bytes?,

@@ -67,7 +67,7 @@ pub use duration::{format_duration, parse_duration};
 pub use epoch::EpochSpec;
 pub use event_time::{EpochUnit, EventTimeSpec};
 pub use format::{Compression, CsvOptions, Format, SinkFormat};
-pub use job::JobSpec;
+pub use job::{JobSpec, OnError};
 pub use job_text::JobText;
 pub use late::LateSpec;
 pub use path_time::PathTime;

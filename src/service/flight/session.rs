@@ -13,6 +13,8 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
+use crate::sql::ValueRule;
+
 /// The catalog that names are looked up in.
 pub(super) const CATALOG: &str = "tidegauge";
 /// The schema of committed results, where a name has none.
@@ -59,6 +61,9 @@ pub(super) fn template() -> Result<SessionState> {
     for function in tidegauge_udfs::all_aggregates() {
         state.register_udaf(Arc::new(function))?;
     }
+    // The floats of files are as whoever wrote them left them; and a filter on what is made of them
+    // prunes nothing by bounds that leave out NaN.
+    state.add_analyzer_rule(Arc::new(ValueRule::over_any()));
     Ok(state)
 }
 
