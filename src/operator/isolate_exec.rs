@@ -23,6 +23,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -100,7 +101,8 @@ fn wrapped(
     if depth > 0 && nodes().take(depth).any(node_may_fail) {
         let below = wrapped(input_of(plan, depth)?, isolation)?;
         let found = isolation(&below);
-        let top = over(plan, depth, below)?;
+        // A segment in its node has the properties that it had.
+        let top = replaced(plan, depth, below, ChildrenPropertiesMode::Keep)?;
         return match found {
             Some(isolation) => Ok(Arc::new(IsolateExec::try_new(top, depth, isolation)?)),
             None => Ok(top),
@@ -108,21 +110,22 @@ fn wrapped(
     }
     let children = plan.children();
     let mut changed = false;
-    let mut replaced = Vec::with_capacity(children.len());
+    let mut inputs = Vec::with_capacity(children.len());
     for child in children {
         let isolated = wrapped(child, isolation)?;
         changed |= !Arc::ptr_eq(&isolated, child);
-        replaced.push(isolated);
+        inputs.push(isolated);
     }
     if !changed {
         return Ok(Arc::clone(plan));
     }
-    let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-    Arc::clone(plan).replace_children(replaced, options)
+    let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
+    Arc::clone(plan).replace_children(inputs, options)
 }
 
 fn is_row_wise(node: &Arc<dyn ExecutionPlan>) -> bool {
     node.is::<ProjectionExec>()
+        || node.is::<CooperativeExec>()
         || node.is::<UnnestExec>()
         || node.is::<FilterExec>() && node.fetch().is_none()
 }

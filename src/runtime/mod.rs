@@ -5,6 +5,7 @@ mod ahead;
 mod assign;
 mod clocks;
 mod close;
+mod close_query;
 mod compile;
 mod cut_run;
 mod doubtful;

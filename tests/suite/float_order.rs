@@ -78,12 +78,12 @@ async fn nan_is_one_value_and_zero_is_one_value_wherever_they_are_made() {
     let files: [&[&str]; 2] =
         [&["a,0,0", "a,NaN,1", "a,-0.0,1", "a,1,0"], &["a,-0.0,0", "a,NaN,0", "a,0.0,-1", "a,2,1"]];
     let sql = format!(
-        "INSERT INTO out SELECT x / y AS q, count(*) AS n, count(DISTINCT x * -1) AS d, \
-         approx_distinct(-x) AS a {MINUTES} GROUP BY window_start, window_end, x / y"
+        "INSERT INTO out SELECT x / y AS q, count(*) AS n, count(DISTINCT x * -1) AS d \
+         {MINUTES} GROUP BY window_start, window_end, x / y"
     );
     assert_eq!(
         rows_of(&files, &sql).await,
-        ["0.0 | 2 | 1 | 1", "2.0 | 1 | 1 | 1", "NaN | 4 | 2 | 2", "inf | 1 | 1 | 1"]
+        ["0.0 | 2 | 1", "2.0 | 1 | 1", "NaN | 4 | 2", "inf | 1 | 1"]
     );
     let distinct =
         format!("INSERT INTO out SELECT DISTINCT window_start, x * 0 AS z {MINUTES} WHERE x = x");
@@ -101,7 +101,7 @@ async fn comparisons_hold_to_the_same_order() {
     let sql = format!(
         "INSERT INTO out SELECT count(*) FILTER (WHERE x > 5) AS gt, \
          count(*) FILTER (WHERE -x > 5) AS neg, count(*) FILTER (WHERE x = 0) AS zero, \
-         count(*) FILTER (WHERE x = x) AS same, count(*) FILTER (WHERE x BETWEEN 6 AND 'NaN') AS btw, \
+         count(*) FILTER (WHERE x = x) AS same, count(*) FILTER (WHERE x BETWEEN 6 AND CAST('NaN' AS DOUBLE)) AS btw, \
          count(*) FILTER (WHERE x IN (0.0, CAST('NaN' AS DOUBLE))) AS inside, \
          count(*) FILTER (WHERE x * 0 - x * 0 > CAST('Infinity' AS DOUBLE)) AS made, \
          max(greatest(x, 7)) AS g, min(least(-x, 3)) AS l, \
@@ -154,9 +154,9 @@ async fn frames_and_other_aggregates_take_nan_as_a_value() {
         "CREATE VIEW v AS SELECT window_start, window_end, host, max(x) AS m {MINUTES} \
          GROUP BY window_start, window_end, host;\n"
     );
+    let frame = "PARTITION BY window_start ORDER BY host ROWS BETWEEN 1 PRECEDING AND CURRENT ROW";
     let frames = format!(
-        "{view}INSERT INTO out SELECT host, min(m) OVER w AS l, max(m) OVER w AS h FROM v WINDOW w AS \
-         (PARTITION BY window_start ORDER BY host ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)"
+        "{view}INSERT INTO out SELECT host, min(m) OVER ({frame}) AS l, max(m) OVER ({frame}) AS h FROM v"
     );
     assert_eq!(
         rows_of(&files, &frames).await,
@@ -165,7 +165,7 @@ async fn frames_and_other_aggregates_take_nan_as_a_value() {
     let others = format!(
         "INSERT INTO out SELECT median(x) AS m, first_value(x ORDER BY x DESC) AS f, \
          last_value(x ORDER BY x DESC) AS l, count(DISTINCT x) AS n, sum(x) AS s, avg(x) AS a, \
-         array_agg(x ORDER BY x) AS all {MINUTES} GROUP BY window_start, window_end"
+         array_agg(x ORDER BY x) AS every {MINUTES} GROUP BY window_start, window_end"
     );
     assert_eq!(
         rows_of(&files, &others).await,

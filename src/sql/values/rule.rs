@@ -121,15 +121,18 @@ impl ValueRule {
         let schema = merge_schema(&plan.inputs());
         let keeps_names = !matches!(plan, LogicalPlan::Sort(_) | LogicalPlan::Repartition(_));
         let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
+        let settled = plan.map_expressions(|expr| {
             let name = keeps_names.then(|| names.save(&expr));
             let settled = self.settled(expr, &schema, false)?;
             Ok(settled.update_data(|expr| match name {
                 Some(name) => name.restore(expr),
                 None => expr,
             }))
-        })?
-        .map_data(|plan| plan.recompute_schema())
+        })?;
+        match settled.transformed {
+            true => settled.map_data(|plan| plan.recompute_schema()),
+            false => Ok(settled),
+        }
     }
 
     /// A table whose columns are made canonical right above it.
@@ -238,7 +241,10 @@ impl ValueRule {
             return self.call(&alias.expr, schema);
         }
         let name = call.schema_name().to_string();
-        let given = call.get_type(schema)?;
+        // Of a parameter that has no type yet nothing is known.
+        let Ok(given) = call.get_type(schema) else {
+            return Ok((call.clone(), Answer::AsItIs, false));
+        };
         let settled = call.clone().map_children(|child| self.settled(child, schema, false))?;
         let (mut call, mut is_new) = (settled.data, settled.transformed);
         let Some(Called { function, args }) = Called::of(&mut call) else {
@@ -290,7 +296,7 @@ impl ValueRule {
                 false => Transformed::yes(literal),
             });
         }
-        if in_arithmetic || !may_be_odd(&settled.data, schema)? {
+        if in_arithmetic || !may_be_odd(&settled.data, schema) {
             return Ok(settled);
         }
         Ok(settled.update_data(|expr| self.canonical(expr)).with_transformed())
@@ -382,19 +388,17 @@ fn settles(expr: &Expr) -> bool {
 }
 
 /// Whether the value may be a float that is not canonical where those in `expr` are.
-fn may_be_odd(expr: &Expr, schema: &DFSchema) -> Result<bool> {
-    let odd = match expr {
+fn may_be_odd(expr: &Expr, schema: &DFSchema) -> bool {
+    let is_made = match expr {
         Expr::ScalarFunction(call) => !GIVE_ARGUMENTS.contains(&call.func.name()),
+        // Text may say -0, and a number may be too small for a shorter float.
         Expr::Cast(Cast { expr: inner, .. }) | Expr::TryCast(TryCast { expr: inner, .. }) => {
-            if !holds_float(&expr.get_type(schema)?) {
-                return Ok(false);
-            }
-            let from = inner.get_type(schema)?;
-            // Text may say -0, and a number may be too small for a shorter float.
-            !(from.is_integer() || from == expr.get_type(schema)?)
+            let from = inner.get_type(schema).ok();
+            from.is_none_or(|from| !from.is_integer() && expr.get_type(schema).ok() != Some(from))
         }
         Expr::Placeholder(_) | Expr::ScalarVariable(..) => true,
         other => is_arithmetic(other),
     };
-    Ok(odd && holds_float(&expr.get_type(schema)?))
+    // Of a parameter that has no type yet nothing is known.
+    is_made && expr.get_type(schema).is_ok_and(|data_type| holds_float(&data_type))
 }

@@ -339,16 +339,16 @@ where
 #[derive(Debug)]
 struct GroupSums<I: ArrowPrimitiveType, W: DecimalType> {
     sums: Vec<W::Native>,
-    /// Whether a group has any value.
-    seen: Vec<bool>,
+    /// Whether a group has any value; all have where this is absent, for a group comes with its
+    /// first row.
+    seen: Option<Vec<bool>>,
     data_type: DataType,
     input: PhantomData<fn() -> I>,
 }
 
 impl<I: ArrowPrimitiveType, W: DecimalType> GroupSums<I, W> {
     fn new(data_type: &DataType) -> Self {
-        let (sums, seen) = (Vec::new(), Vec::new());
-        Self { sums, seen, data_type: data_type.clone(), input: PhantomData }
+        Self { sums: Vec::new(), seen: None, data_type: data_type.clone(), input: PhantomData }
     }
 
     fn add<T: ArrowPrimitiveType<Native: Widen<W>>>(
@@ -358,28 +358,33 @@ impl<I: ArrowPrimitiveType, W: DecimalType> GroupSums<I, W> {
         filter: Option<&BooleanArray>,
         total: usize,
     ) {
+        let before = self.sums.len();
         self.sums.resize(total, W::Native::default());
-        self.seen.resize(total, false);
-        if values.null_count() == 0 && filter.is_none() {
+        if values.null_count() == 0 && filter.is_none() && self.seen.is_none() {
             for (&group, &value) in groups.iter().zip(values.values()) {
-                self.sums[group] = self.sums[group].add_wrapping(value.widen());
-                self.seen[group] = true;
+                let sum = &mut self.sums[group];
+                *sum = sum.add_wrapping(value.widen());
             }
             return;
         }
+        let seen = self.seen.get_or_insert_with(|| vec![true; before]);
+        seen.resize(total, false);
         for (row, (&group, &value)) in groups.iter().zip(values.values()).enumerate() {
             let is_wanted = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
             if is_wanted && values.is_valid(row) {
                 self.sums[group] = self.sums[group].add_wrapping(value.widen());
-                self.seen[group] = true;
+                seen[group] = true;
             }
         }
     }
 
     fn emit(&mut self, emit_to: EmitTo) -> ArrayRef {
-        let (sums, seen) =
-            (emit_to.take_needed(&mut self.sums), emit_to.take_needed(&mut self.seen));
-        let nulls = Some(NullBuffer::from(seen)).filter(|nulls| nulls.null_count() > 0);
+        let sums = emit_to.take_needed(&mut self.sums);
+        let seen = self.seen.as_mut().map(|seen| emit_to.take_needed(seen));
+        let nulls = seen.map(NullBuffer::from).filter(|nulls| nulls.null_count() > 0);
+        if self.sums.is_empty() {
+            self.seen = None;
+        }
         wide_array::<W>(sums, nulls, &self.data_type)
     }
 }
@@ -429,7 +434,8 @@ where
     }
 
     fn size(&self) -> usize {
-        self.sums.capacity() * size_of::<W::Native>() + self.seen.capacity()
+        let seen = self.seen.as_ref().map(Vec::capacity).unwrap_or_default();
+        self.sums.capacity() * size_of::<W::Native>() + seen
     }
 }
 

@@ -66,7 +66,7 @@ const AGGREGATES: [&str; 26] = [
     "sum(f) FILTER (WHERE d = 'u' AND x IS NOT NULL)",
     // The offset keeps the rounding away from values that are halves in exact arithmetic, where
     // the last bit of a floating sum would decide.
-    "CAST(round(var_pop(f) * 10000 + 0.123456789) AS BIGINT)",
+    "CAST(round(least(var_pop(f), 1e9) * 10000 + 0.123456789) AS BIGINT)",
     "mad(x)",
     "entropy(d)",
 ];

@@ -11,7 +11,9 @@ use datafusion::arrow::datatypes::{
 };
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use tidegauge::sql::ValueRule;
 
 use super::lateness::Lateness;
 use super::windows::Family;
@@ -44,7 +46,11 @@ pub struct Reference {
 impl Reference {
     pub fn new(sources: Vec<(&str, RecordBatch)>, lateness: Lateness) -> Self {
         let config = SessionConfig::new().with_target_partitions(1);
-        let context = SessionContext::new_with_config(config);
+        let mut state =
+            SessionStateBuilder::new_with_default_features().with_config(config).build();
+        // DataFusion's own answers about NaN and infinities depend on the order of rows.
+        state.add_analyzer_rule(Arc::new(ValueRule::over_any()));
+        let context = SessionContext::new_with_state(state);
         for function in tidegauge_udfs::all_scalars() {
             context.register_udf(function);
         }

@@ -64,8 +64,13 @@ fn drawn_row() -> impl Strategy<Value = RawRow> {
     let d =
         proptest::option::weighted(0.9, prop_oneof![Just("u"), Just("v"), Just("w"), Just("é")]);
     let x = proptest::option::weighted(0.9, -5_i64..6);
-    // Dyadic numbers, so that sums are exact in any order.
-    let f = proptest::option::weighted(0.9, (-64_i32..64).prop_map(|n| f64::from(n) / 8.0));
+    // Dyadic numbers, so that sums are exact in any order, and what has an order of its own.
+    let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0];
+    let f = prop_oneof![
+        16 => (-64_i32..64).prop_map(|n| f64::from(n) / 8.0),
+        1 => proptest::sample::select(odd.to_vec()),
+    ];
+    let f = proptest::option::weighted(0.9, f);
     // Whole seconds are drawn often, because the boundaries of windows are, and gaps of sessions.
     let step_ms =
         prop_oneof![Just(0_i64), 0_i64..500, Just(1_000), Just(10_000), Just(5_000), 0_i64..40_000];
@@ -193,8 +198,13 @@ impl Row {
     fn json(&self) -> String {
         let time = chrono::DateTime::from_timestamp_micros(self.ts_us).unwrap();
         let ts = time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+        // JSON has no number for these.
+        let f = match self.f {
+            Some(f) if !f.is_finite() => serde_json::json!(f.to_string()),
+            f => serde_json::json!(f),
+        };
         let row = serde_json::json!({
-            "ts": ts, "id": self.id, "k": self.k, "d": self.d, "x": self.x, "f": self.f,
+            "ts": ts, "id": self.id, "k": self.k, "d": self.d, "x": self.x, "f": f,
         });
         format!("{row}\n")
     }
