@@ -36,13 +36,6 @@ pub(super) struct IngestReceipt {
     pub(super) stages: Vec<(String, StageRows, Vec<Run>)>,
     #[serde(with = "tidegauge_commitlog::sink_files")]
     pub(super) files: Vec<SinkFile>,
-}
-
-/// What one task of a close plan wrote.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct SinkReceipt {
-    #[serde(with = "tidegauge_commitlog::sink_files")]
-    pub(super) files: Vec<SinkFile>,
     /// The rows that the pass left out.
     pub(super) failed: Failures,
     /// The rows that the plan of a feed left out.

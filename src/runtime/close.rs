@@ -16,7 +16,6 @@ use tracing::{Instrument, Span};
 
 use super::assign::TimePlace;
 use super::clocks::Clocks;
-use super::close_query::close_query;
 use super::compile::CompiledJob;
 use super::epoch_session::EpochSession;
 use super::failures::FailedIn;
@@ -459,7 +458,7 @@ fn check_fed(feed: &Feed, receipt: &SourceReceipt) -> Result<()> {
 }
 
 /// Writes the rows of the close plan of `query`.
-pub(super) async fn write_query(
+pub(super) async fn close_query(
     job: &CompiledJob,
     query: &Query,
     inputs: HashMap<String, StateInput>,

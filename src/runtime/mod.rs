@@ -5,7 +5,6 @@ mod ahead;
 mod assign;
 mod clocks;
 mod close;
-mod close_query;
 mod compile;
 mod cut_run;
 mod doubtful;

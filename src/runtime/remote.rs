@@ -51,6 +51,7 @@ impl Isolating {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Written {
     /// Its prepared files.
+    #[serde(with = "tidegauge_commitlog::sink_files")]
     pub files: Vec<SinkFile>,
     /// The rows that it left out.
     pub reported: Reported,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidegauge_commitlog::SinkFile;
 
-use super::close_query::close_query;
+use super::close::close_query;
 use super::compile::CompiledJob;
 use super::ingest::IngestContext;
 use super::merger::{Merger, bytes_of};
