@@ -2,7 +2,7 @@
 
 use datafusion::common::DataFusionError;
 
-pub use tidegauge_commitlog::{Error, ErrorKind, Result};
+pub use tidegauge_commitlog::{Error, ErrorKind, Result, plain};
 
 /// Recovers the engine's own error from one that DataFusion carried, or names DataFusion's.
 pub fn from_datafusion(error: DataFusionError) -> Error {

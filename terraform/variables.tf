@@ -22,7 +22,7 @@ variable "image" {
 variable "secrets" {
   description = <<-EOT
     ARNs of secrets in Secrets Manager, each a plain text:
-    service_tokens: token file of the service's doors, lines `name sha256:<hex>`;
+    service_tokens: token file of the service's doors, lines `name sha256:<hex> role:<role>`;
     worker_tokens: token file of the workers;
     worker_token: the token, in clear, that the service shows to the workers.
   EOT

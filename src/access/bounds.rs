@@ -1,57 +1,77 @@
-//! Bounds on the connections of a door: how many there are, and how long one may be silent. Without
-//! them, anyone who can reach the address could hold all file descriptors of the process, token or
-//! not.
+//! Bounds on the connections of a door: how many there are, and how long one may be silent, read
+//! slowly, or say nothing that lets it in. Without them, anyone who can reach the address could
+//! hold all file descriptors of the process, token or not.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::http::Request;
 use axum_server::accept::Accept;
-use futures::future::{BoxFuture, ready};
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
-use tonic::transport::server::{Connected, TcpIncoming};
+use tonic::transport::server::{Connected, TcpIncoming, TlsConnectInfo};
+use tower::Service;
 
-const CONNECTIONS_MAX: usize = 256;
+use super::places::{Cut, Places, Seat, WAITING_MAX};
+
 /// Longer than any answer takes, for a client of HTTP/1 is silent while it waits for one; one of
 /// gRPC answers pings meanwhile.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long a client may take nothing of what is sent to it.
+const STALL_MAX: Duration = Duration::from_secs(30);
 
 /// Accepts as `inner` does, within the bounds.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounded<A> {
     inner: A,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 impl<A> Bounded<A> {
     pub(crate) fn new(inner: A) -> Self {
-        Self { inner, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        Self { inner, places: Places::default() }
     }
 }
 
-impl<A, I, S> Accept<I, S> for Bounded<A>
+impl<A, S> Accept<TcpStream, S> for Bounded<A>
 where
-    A: Accept<Held<I>, S>,
-    A::Future: Send + 'static,
+    A: Accept<Held<TcpStream>, Seated<S>>,
 {
     type Stream = A::Stream;
     type Service = A::Service;
-    type Future = BoxFuture<'static, io::Result<(A::Stream, A::Service)>>;
+    type Future = A::Future;
 
-    fn accept(&self, stream: I, service: S) -> Self::Future {
-        match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => self.inner.accept(Held::new(stream, place, SILENCE_MAX), service).boxed(),
-            Err(_) => {
-                tracing::warn!(CONNECTIONS_MAX, "a connection was refused: there are too many");
-                async { Err(io::ErrorKind::ConnectionRefused.into()) }.boxed()
-            }
-        }
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let held = Held::enter(stream, &self.places);
+        let seat = held.seat.clone();
+        self.inner.accept(held, Seated { service, seat })
+    }
+}
+
+/// A service that tells each request which connection it came by.
+#[derive(Debug, Clone)]
+pub(crate) struct Seated<S> {
+    service: S,
+    seat: Seat,
+}
+
+impl<S: Service<Request<B>>, B> Service<Request<B>> for Seated<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        request.extensions_mut().insert(self.seat.clone());
+        self.service.call(request)
     }
 }
 
@@ -59,33 +79,72 @@ where
 pub(crate) fn bounded(
     incoming: TcpIncoming,
 ) -> impl Stream<Item = io::Result<Held<TcpStream>>> + Send {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    incoming.filter_map(move |accepted| {
-        let held = accepted.map(|stream| match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => Some(Held::new(stream, place, SILENCE_MAX)),
-            Err(_) => {
-                tracing::warn!(CONNECTIONS_MAX, "a connection was refused: there are too many");
-                None
-            }
-        });
-        ready(held.transpose())
-    })
+    let places = Places::default();
+    incoming.map(move |accepted| accepted.map(|one| Held::enter(one, &places)))
 }
 
-/// A connection that has a place, and loses it after too long a silence.
+/// The connection that a gRPC call came by.
+pub(crate) fn seat_of(extensions: &tonic::Extensions) -> Option<&Seat> {
+    let of_tls = || extensions.get::<TlsConnectInfo<Seat>>().map(TlsConnectInfo::get_ref);
+    extensions.get::<Seat>().or_else(of_tls)
+}
+
+/// A connection with its bounds.
 #[derive(Debug)]
 pub(crate) struct Held<I> {
     stream: I,
     silence: Pin<Box<Sleep>>,
     silence_max: Duration,
-    _place: OwnedSemaphorePermit,
+    /// Runs while the other side takes nothing.
+    stall: Option<Pin<Box<Sleep>>>,
+    /// Ends when it has to be let in; none when it was.
+    waiting: Option<(Pin<Box<Sleep>>, Cut)>,
+    seat: Seat,
+}
+
+/// Where a connection comes from.
+trait Peer {
+    fn peer(&self) -> Option<IpAddr>;
+}
+
+impl Peer for TcpStream {
+    fn peer(&self) -> Option<IpAddr> {
+        Some(self.peer_addr().ok()?.ip().to_canonical())
+    }
+}
+
+impl<I: Peer> Held<I> {
+    fn enter(stream: I, places: &Places) -> Self {
+        let (seat, cut) = places.enter(stream.peer());
+        Self::new(stream, seat, cut, (SILENCE_MAX, WAITING_MAX))
+    }
 }
 
 impl<I> Held<I> {
-    fn new(stream: I, place: OwnedSemaphorePermit, silence_max: Duration) -> Self {
+    fn new(
+        stream: I,
+        seat: Seat,
+        cut: Cut,
+        (silence_max, waiting_max): (Duration, Duration),
+    ) -> Self {
         let silence = Box::pin(tokio::time::sleep(silence_max));
-        Self { stream, silence, silence_max, _place: place }
+        let waiting = Some((Box::pin(tokio::time::sleep(waiting_max)), cut));
+        Self { stream, silence, silence_max, stall: None, waiting, seat }
     }
+
+    /// Whether it has waited for too long, or was pushed out; wakes the reader when it is.
+    fn is_cut(&mut self, context: &mut Context<'_>) -> bool {
+        let Some((until, cut)) = &mut self.waiting else { return false };
+        if self.seat.is_admitted() {
+            self.waiting = None;
+            return false;
+        }
+        cut.poll_unpin(context).is_ready() || until.as_mut().poll(context).is_ready()
+    }
+}
+
+fn timed_out<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Held<I> {
@@ -94,13 +153,16 @@ impl<I: AsyncRead + Unpin> AsyncRead for Held<I> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.is_cut(context) {
+            return timed_out();
+        }
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
             let end = Instant::now() + self.silence_max;
             self.silence.as_mut().reset(end);
             return Poll::Ready(read);
         }
         std::task::ready!(self.silence.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        timed_out()
     }
 }
 
@@ -110,7 +172,13 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Held<I> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(context, bytes) {
+            self.stall = None;
+            return Poll::Ready(written);
+        }
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_MAX)));
+        std::task::ready!(stall.as_mut().poll(context));
+        timed_out()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -122,11 +190,11 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Held<I> {
     }
 }
 
-impl<I: Connected> Connected for Held<I> {
-    type ConnectInfo = I::ConnectInfo;
+impl<I> Connected for Held<I> {
+    type ConnectInfo = Seat;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        self.stream.connect_info()
+        self.seat.clone()
     }
 }
 
@@ -136,56 +204,73 @@ mod tests {
 
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(600);
+
+    fn held(
+        places: &Places,
+        bounds: (Duration, Duration),
+    ) -> (Held<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
+        let (near, far) = tokio::io::duplex(64);
+        let (seat, cut) = places.enter(None);
+        (Held::new(near, seat, cut, bounds), far)
+    }
+
+    async fn is_cut(held: &mut Held<tokio::io::DuplexStream>) -> bool {
+        held.read_u8().await.unwrap_err().kind() == io::ErrorKind::TimedOut
+    }
+
     #[tokio::test]
-    async fn a_silent_connection_loses_its_place() {
-        let places = Arc::new(Semaphore::new(1));
-        let place = Arc::clone(&places).try_acquire_owned().unwrap();
-        let (near, mut far) = tokio::io::duplex(64);
-        let mut held = Held::new(near, place, Duration::from_millis(50));
-        assert!(places.try_acquire().is_err());
+    async fn a_silent_connection_is_closed() {
+        let places = Places::default();
+        let (mut held, mut far) = held(&places, (Duration::from_millis(50), LONG));
+        held.seat.admit().unwrap();
         far.write_u8(1).await.unwrap();
         assert_eq!(held.read_u8().await.unwrap(), 1);
-        let error = held.read_u8().await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        drop(held);
-        assert!(places.try_acquire().is_ok());
+        assert!(is_cut(&mut held).await);
     }
 
-    #[tokio::test]
-    async fn a_connection_too_many_is_refused() {
-        let bounded = Bounded::new(axum_server::accept::DefaultAcceptor::new());
-        let mut accepted = Vec::new();
-        for _ in 0..CONNECTIONS_MAX {
-            accepted.push(bounded.accept(tokio::io::duplex(1).0, ()).await.unwrap());
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_trickles_and_is_never_let_in_is_closed() {
+        let places = Places::default();
+        let (mut slow, mut far) = held(&places, (LONG, WAITING_MAX));
+        let (mut known, mut known_far) = held(&places, (LONG, WAITING_MAX));
+        known.seat.admit().unwrap();
+        for _ in 0..9 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            far.write_u8(1).await.unwrap();
+            assert_eq!(slow.read_u8().await.unwrap(), 1);
         }
-        assert!(bounded.accept(tokio::io::duplex(1).0, ()).await.is_err());
-        accepted.pop();
-        assert!(bounded.accept(tokio::io::duplex(1).0, ()).await.is_ok());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        far.write_u8(1).await.unwrap();
+        assert!(is_cut(&mut slow).await);
+        known_far.write_u8(2).await.unwrap();
+        assert_eq!(known.read_u8().await.unwrap(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_left() {
+        let places = Places::default();
+        let (mut held, _far) = held(&places, (LONG, LONG));
+        held.seat.admit().unwrap();
+        let began = Instant::now();
+        let error = held.write_all(&[0; 1_000]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() >= STALL_MAX);
     }
 
     #[tokio::test]
-    async fn connections_to_grpc_are_bounded_too() {
+    async fn a_connection_that_shows_nothing_makes_way_for_a_newer_one() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut accepted = Box::pin(bounded(TcpIncoming::from(listener)));
-        let mut clients = Vec::new();
-        let mut held = Vec::new();
-        for _ in 0..CONNECTIONS_MAX {
+        let (mut clients, mut held) = (Vec::new(), Vec::new());
+        for _ in 0..100 {
             clients.push(TcpStream::connect(address).await.unwrap());
             held.push(accepted.next().await.unwrap().unwrap());
         }
-        // The one too many is closed, and the next that finds a place is let in.
-        let mut refused = TcpStream::connect(address).await.unwrap();
-        assert!(accepted.next().now_or_never().is_none());
-        let closed = tokio::time::timeout(Duration::from_secs(10), async {
-            tokio::select! {
-                read = refused.read_u8() => read,
-                _ = accepted.next() => unreachable!("it was let in"),
-            }
-        });
-        assert!(closed.await.unwrap().is_err());
-        held.pop();
-        clients.push(TcpStream::connect(address).await.unwrap());
-        assert!(accepted.next().await.unwrap().is_ok());
+        let first = held[0].read_u8().await.unwrap_err();
+        assert_eq!(first.kind(), io::ErrorKind::TimedOut);
+        clients[99].write_u8(7).await.unwrap();
+        assert_eq!(held[99].read_u8().await.unwrap(), 7);
     }
 }

@@ -137,7 +137,7 @@ fn is_loopback(address: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::new_token;
+    use crate::access::{Role, new_token};
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn tokens_open_any_address_and_client_certificates_a_worker() {
-        let (_, line) = new_token("ana").unwrap();
+        let (_, line) = new_token("ana", Role::Reader, &[]).unwrap();
         let tokens = Some(Arc::new(Tokens::parse(&line, "t").unwrap()));
         let far = address("0.0.0.0:1");
         let door = Door { tokens, ..Door::default() };

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tidegauge_spec::BadJob;
 
 use super::terminal::lines;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, plain};
 
 /// A command that did not do what it was asked.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl From<Error> for Failure {
         let mut message = format!("error: {}", error.message());
         let mut cause = std::error::Error::source(&error);
         while let Some(inner) = cause {
-            let text = inner.to_string();
+            let text = plain(&inner.to_string()).into_owned();
             if !message.contains(&text) && write!(message, "\n  because: {text}").is_err() {
                 break;
             }

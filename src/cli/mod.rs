@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed while running, 2 bad job or arguments.
 
 mod check;
+mod doors;
 mod explain;
 mod failure;
 mod generate;
@@ -73,10 +74,29 @@ enum Command {
     Review(review::ReviewArguments),
     /// Ask a running service: its results, its open windows, its jobs.
     Query(query::QueryArguments),
+    /// Answer the queries of a service: it starts this itself.
+    #[command(name = serve::QUERY_PROCESS, hide = true)]
+    QueryProcess,
 }
+
+/// Statements nest, and so do what reads, plans and drops them; only what is used takes memory.
+const STACK_BYTES: usize = 64 << 20;
 
 /// Parses the arguments, runs the command, and says how it ended.
 pub fn main() -> ExitCode {
+    let working = std::thread::Builder::new()
+        .name("command".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(run_command);
+    match working.map(std::thread::JoinHandle::join) {
+        Ok(Ok(code)) => code,
+        // A panic has said what it is.
+        Ok(Err(_)) => ExitCode::from(101),
+        Err(error) => Failure::running(format!("no thread to run in: {error}")).report(),
+    }
+}
+
+fn run_command() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -88,7 +108,15 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    if matches!(arguments.command, Command::QueryProcess) {
+        Telemetry::off().log_to_stderr();
+        return serve::answer_queries();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return Failure::running(format!("no threads to run in: {error}")).report(),
     };
@@ -102,6 +130,8 @@ pub fn main() -> ExitCode {
         telemetry.shutdown().await;
         done
     });
+    // What never yields is not waited for.
+    runtime.shutdown_background();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
@@ -126,6 +156,7 @@ impl Command {
             Command::Generate(arguments) => generate::generate(arguments),
             Command::Review(arguments) => review::review(arguments).await,
             Command::Query(arguments) => query::query(arguments).await,
+            Command::QueryProcess => Ok(()),
         }
     }
 

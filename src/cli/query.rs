@@ -132,7 +132,7 @@ fn failed(error: &FlightError) -> Failure {
     let said = status.message();
     match status.code() {
         Code::InvalidArgument => Failure::bad(format!("error: {said}")),
-        Code::Unauthenticated | Code::PermissionDenied => Failure::running(format!(
+        Code::Unauthenticated => Failure::running(format!(
             "error: the service wants a token that it knows: {said}; give --token-file FILE or \
              {TOKEN_VARIABLE}"
         )),

@@ -47,6 +47,9 @@ pub(super) async fn worker(
 ) -> Result<(), Failure> {
     let env = |name: &str| std::env::var(name).ok();
     let tokens = Tokens::find(arguments.token_file.as_deref(), &env)?.map(Arc::new);
+    if let Some(tokens) = &tokens {
+        tokens.warn_of_missing_roles();
+    }
     let files = TlsFiles::from_flags(arguments.tls_cert.as_deref(), arguments.tls_key.as_deref())?;
     let client_ca = arguments.tls_client_ca;
     let (mut tls, mut peers) = (None, WorkerAccess::default());

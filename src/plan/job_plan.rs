@@ -23,7 +23,7 @@ use super::query::{Prepared, Query, REVISION, arrow_schema, sink_projection};
 use super::stage::Stage;
 use super::subqueries::flattened;
 use crate::operator::StreamTable;
-use crate::sql::{JobStatement, Refusal, SqlError, StatementKind};
+use crate::sql::{JobStatement, Refusal, SqlError, StatementKind, check_plan_size};
 
 /// A source as the planner sees it.
 #[derive(Debug, Clone)]
@@ -339,7 +339,9 @@ impl<'a> Planner<'a> {
 
     async fn query(&self, statement: &JobStatement) -> Result<LogicalPlan> {
         let query = SqlStatement::Query(statement.query.clone());
-        self.state.statement_to_plan(Statement::Statement(Box::new(query))).await
+        let plan = self.state.statement_to_plan(Statement::Statement(Box::new(query))).await?;
+        check_plan_size(&plan).map_err(DataFusionError::Plan)?;
+        Ok(plan)
     }
 
     fn check_same_schema(&self, sink: &str, schema: &SchemaRef) -> Result<()> {

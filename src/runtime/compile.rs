@@ -11,7 +11,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use object_store::ObjectStore;
 use tidegauge_commitlog::{LATE_SINK, Storage};
-use tidegauge_spec::{BadJob, JobSpec, LateSpec, Problem, SourceSpec};
+use tidegauge_spec::{BadJob, JobSpec, JobText, LateSpec, Problem, SourceSpec};
 
 use super::assign::TimePlace;
 use super::ingest::IngestContext;
@@ -36,6 +36,8 @@ pub struct CompiledJob {
     pub plan: JobPlan,
     /// What its state depends on.
     pub fingerprint: BTreeMap<String, String>,
+    /// Its text, where another process may have to plan it for a query.
+    pub text: Option<Arc<JobText>>,
     /// What is counted of it: nothing, unless [`CompiledJob::observed`] says otherwise.
     pub metrics: JobMetrics,
     pub(super) session: SessionState,
@@ -94,13 +96,24 @@ impl CompiledJob {
         let mut fingerprint = fingerprint(&plan, &sources);
         fingerprint.extend(held_settings(&spec, &plan.sources_used()));
         let metrics = Metrics::off().job(&spec.name);
-        Ok(Self { spec, plan, fingerprint, metrics, session })
+        Ok(Self { spec, plan, fingerprint, text: None, metrics, session })
+    }
+
+    /// The job with the text that it was read from.
+    #[must_use]
+    pub fn with_text(self, text: JobText) -> Self {
+        Self { text: Some(Arc::new(text)), ..self }
     }
 
     /// The job, counted by `metrics`.
     #[must_use]
     pub fn observed(self, metrics: &Metrics) -> Self {
         Self { metrics: metrics.job(&self.spec.name), ..self }
+    }
+
+    /// The memory that its plans say they hold now, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.session.runtime_env().memory_pool.reserved()
     }
 
     /// The session with `now()` at an epoch's clock.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::physical_plan::ExecutionPlan;
+use serde::{Deserialize, Serialize};
 use tidegauge_commitlog::{
     CommitRecord, Epoch, JobState, Manifest, SourceState, StageState, Storage,
 };
@@ -24,7 +25,7 @@ use crate::state::stacks::{Watermarks, suits_stacks};
 use crate::state::{RunCache, StatePart, StateShape, StateView};
 
 /// A job after one epoch, all of whose files are published.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct JobView {
     /// The last committed epoch; none before the first.
     pub epoch: Option<Epoch>,
@@ -40,7 +41,9 @@ pub struct JobView {
     pub manifest: Manifest,
     /// How long each step of the last epoch of this process took, milliseconds.
     pub timings_ms: BTreeMap<String, u64>,
-    /// The runs of `stages` that are in memory, by path.
+    /// The runs of `stages` that are in memory, by path. They are in the storage, too, where another
+    /// process finds them.
+    #[serde(skip)]
     cached: HashMap<String, Arc<Vec<RecordBatch>>>,
 }
 

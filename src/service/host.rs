@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use tidegauge_spec::{BadJob, JobSpec, JobText, Problem};
+use tidegauge_spec::{BadJob, JobText};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::admission::SubmitRules;
 use super::hosted::{Hosted, Origin};
 use super::jobs::JobPhase;
+use super::planning::plan_apart;
 use super::registry::{Refusal, Registry};
 use super::submissions::{Submission, Submissions};
+use crate::access::{Caller, Role};
 use crate::error::{Error, Result};
 use crate::runtime::CompiledJob;
 
@@ -24,8 +27,7 @@ const SUBMITTED_AT_ONCE_MAX: usize = 2;
 pub struct Host {
     registry: Arc<Registry>,
     submissions: Submissions,
-    /// Submitted jobs may use the disk of this machine.
-    allows_local: bool,
+    rules: SubmitRules,
     submitting: Semaphore,
     /// Kept jobs that this process cannot run, with the reason.
     unusable: Mutex<BTreeMap<String, String>>,
@@ -36,6 +38,8 @@ pub struct Host {
 pub enum NotAccepted {
     /// It is no good job.
     Bad(BadJob),
+    /// Who submits it may not: its role or its locations.
+    Forbidden(String),
     /// The service holds something that does not go with it.
     Refused(Refusal),
     /// As many as are allowed are being planned.
@@ -55,11 +59,11 @@ pub struct NotReady {
 
 impl Host {
     /// A service without jobs.
-    pub fn new(registry: Arc<Registry>, submissions: Submissions, allows_local: bool) -> Arc<Self> {
+    pub fn new(registry: Arc<Registry>, submissions: Submissions, rules: SubmitRules) -> Arc<Self> {
         Arc::new(Self {
             registry,
             submissions,
-            allows_local,
+            rules,
             submitting: Semaphore::new(SUBMITTED_AT_ONCE_MAX),
             unusable: Mutex::default(),
         })
@@ -100,9 +104,12 @@ impl Host {
                     continue;
                 }
             };
-            let admitted = match self.compile(&submission.text).await {
+            // Who submitted it was asked for its locations then; the service's own are new ones.
+            let admitted = match self.compile(&submission.text, &Caller::owner()).await {
                 Ok(job) => self.registry.admit(job, Origin::Submitted).map_err(|e| e.to_string()),
-                Err(bad) => Err(bad.to_string()),
+                Err(NotAccepted::Bad(bad)) => Err(bad.to_string()),
+                Err(NotAccepted::Forbidden(why)) => Err(why),
+                Err(other) => Err(format!("{other:?}")),
             };
             match admitted {
                 Ok(hosted) if submission.is_stopped => {
@@ -115,16 +122,21 @@ impl Host {
         Ok(())
     }
 
-    /// Takes a job in, keeps it and starts it. It goes on when the caller no longer waits: a job
-    /// is never kept and not started.
+    /// Takes a job in for `caller`, keeps it and starts it. It goes on when the caller no longer
+    /// waits: a job is never kept and not started.
     ///
     /// # Errors
     /// Why not.
-    pub async fn submit(self: &Arc<Self>, text: JobText) -> Result<Arc<Hosted>, NotAccepted> {
+    pub async fn submit(
+        self: &Arc<Self>,
+        text: JobText,
+        caller: Caller,
+    ) -> Result<Arc<Hosted>, NotAccepted> {
+        caller.check_role(Role::Operator, "submit a job").map_err(NotAccepted::Forbidden)?;
         let (answer, answered) = oneshot::channel();
         let host = Arc::clone(self);
         self.registry.own(async move {
-            if answer.send(host.accept(text).await).is_err() {
+            if answer.send(host.accept(text, &caller).await).is_err() {
                 tracing::debug!("who submitted a job did not wait for the answer");
             }
         });
@@ -132,6 +144,15 @@ impl Host {
             let error = Error::bug("the job could not be planned: its planning ended early");
             Err(NotAccepted::Failed(error.with_source(gone)))
         })
+    }
+
+    /// Whether `caller` may stop a job: the one who may submit it.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn may_stop(&self, hosted: &Hosted, caller: &Caller) -> Result<(), NotAccepted> {
+        let may = caller.check_role(Role::Operator, "stop a job");
+        may.and_then(|()| caller.check_locations(&hosted.job.spec)).map_err(NotAccepted::Forbidden)
     }
 
     /// Asks a job to stop after its epoch, and marks it as stopped where it is kept.
@@ -203,9 +224,9 @@ impl Host {
         self.submissions.are_kept()
     }
 
-    async fn accept(&self, text: JobText) -> Result<Arc<Hosted>, NotAccepted> {
+    async fn accept(&self, text: JobText, caller: &Caller) -> Result<Arc<Hosted>, NotAccepted> {
         let Ok(_one) = self.submitting.try_acquire() else { return Err(NotAccepted::Busy) };
-        let job = self.compile(&text).await.map_err(NotAccepted::Bad)?;
+        let job = self.compile(&text, caller).await?;
         let name = job.spec.name.clone();
         let admitted = self.registry.admit(job, Origin::Submitted);
         let hosted = admitted.map_err(NotAccepted::Refused)?;
@@ -237,31 +258,21 @@ impl Host {
         Error::new(error.kind(), message).with_source(error)
     }
 
-    async fn compile(&self, text: &JobText) -> Result<CompiledJob, BadJob> {
-        let spec = text.parse()?;
-        if !self.allows_local {
-            refuse_local(&spec)?;
-        }
-        CompiledJob::new(spec).await
+    /// Reads and plans a job, if it may be one of this service's at all.
+    async fn compile(&self, text: &JobText, caller: &Caller) -> Result<CompiledJob, NotAccepted> {
+        let spec = self.rules.bounded(text.parse().map_err(NotAccepted::Bad)?);
+        let spec = spec.map_err(NotAccepted::Bad)?;
+        let others = self.registry.all();
+        let others: Vec<&Hosted> = others.iter().map(Arc::as_ref).collect();
+        let allowed = self.rules.check_places(&spec, caller, &others);
+        allowed.map_err(NotAccepted::Forbidden)?;
+        let job = plan_apart(spec).await.map_err(NotAccepted::Failed)?;
+        let job = job.map_err(NotAccepted::Bad)?;
+        Ok(job.with_text(text.clone()))
     }
 
     fn set_aside(&self, name: String, why: String) {
         tracing::error!(job = %name, why, "a submitted job cannot run any more");
         self.unusable.lock().insert(name, why);
     }
-}
-
-/// Who may submit a job need not be who may read and write the disk of the service.
-fn refuse_local(spec: &JobSpec) -> Result<(), BadJob> {
-    let problem = |(path, location): (String, &str)| Problem {
-        file: spec.path.clone(),
-        line: None,
-        path,
-        message: format!(
-            "{location:?} is on the disk of the service, which submitted jobs may not use there; \
-             write s3://bucket/prefix/, or start the service with --submit-local"
-        ),
-    };
-    let problems: Vec<Problem> = spec.local_locations().into_iter().map(problem).collect();
-    if problems.is_empty() { Ok(()) } else { Err(BadJob { problems }) }
 }

@@ -12,7 +12,7 @@ use super::jobs::{JobPhase, JobSnapshot, JobStatus};
 use super::registry::Surroundings;
 use super::standby::Standby;
 use super::supervisor::Runs;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::runtime::{CompiledJob, Engine, JobView, OpenOptions, Progress};
 
 /// Where a job came from.
@@ -32,6 +32,8 @@ pub struct Hosted {
     pub(super) origin: Origin,
     pub(super) status: watch::Sender<JobStatus>,
     pub(super) stop: watch::Sender<bool>,
+    /// Why its epoch has to end now.
+    cut_short: watch::Sender<String>,
     surroundings: Arc<Surroundings>,
     view: Mutex<watch::Receiver<Arc<JobView>>>,
     was_open: AtomicBool,
@@ -49,6 +51,7 @@ impl Hosted {
             origin,
             status: watch::Sender::new(JobStatus::default()),
             stop: watch::Sender::new(false),
+            cut_short: watch::Sender::new(String::new()),
             surroundings,
             view: Mutex::new(empty),
             was_open: AtomicBool::new(false),
@@ -80,6 +83,27 @@ impl Hosted {
         self.was_open.load(Ordering::SeqCst)
     }
 
+    /// Ends the epoch that is under way; the job is started again after a pause.
+    pub fn cut_short(&self, why: String) {
+        self.cut_short.send_replace(why);
+    }
+
+    /// The memory that it may use by its job file, in bytes: of its plans and of its cache.
+    pub fn memory_bytes_max(&self) -> u64 {
+        let spec = &self.job.spec;
+        spec.memory_max_bytes.saturating_add(spec.state.cache_max_bytes)
+    }
+
+    /// The memory that its plans say they hold now, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.job.memory_bytes()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.job.spec.name
+    }
+
     /// Whether it was asked to stop.
     pub fn is_asked_to_stop(&self) -> bool {
         *self.stop.borrow()
@@ -104,7 +128,15 @@ impl Runs for Hosted {
         *self.view.lock() = engine.view();
         self.was_open.store(true, Ordering::SeqCst);
         self.status.send_modify(|status| status.phase = JobPhase::Running);
-        engine.run(stop).await.map(drop)
+        let mut cut_short = self.cut_short.subscribe();
+        tokio::select! {
+            done = engine.run(stop) => done.map(drop),
+            // An epoch that ends in the middle has left nothing behind.
+            changed = cut_short.changed() => match changed {
+                Ok(()) => Err(Error::unavailable(cut_short.borrow().clone())),
+                Err(gone) => Err(Error::bug("the job is gone").with_source(gone)),
+            },
+        }
     }
 
     async fn stand_by(&self) -> Result<()> {

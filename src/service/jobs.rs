@@ -3,9 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
 use crate::runtime::{CompiledJob, JobView};
 
 /// The jobs of a process at one moment.
@@ -27,26 +26,8 @@ pub struct JobSnapshot {
     pub was_open: bool,
 }
 
-impl JobSnapshot {
-    /// Its view, where that says what the job has committed.
-    ///
-    /// # Errors
-    /// `Unavailable` when the job was never open in this process.
-    pub fn opened(&self) -> Result<&JobView> {
-        if self.was_open {
-            return Ok(&self.view);
-        }
-        let (name, JobStatus { phase, last_error, .. }) = (&self.job.spec.name, &self.status);
-        let why = last_error.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-        Err(Error::unavailable(format!(
-            "the job {name} was not open yet in this process, so that its rows are not known; it \
-             is {phase}{why}; ask again when system.jobs shows it running"
-        )))
-    }
-}
-
 /// How a job fares.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobStatus {
     /// What it is doing.
     pub phase: JobPhase,
@@ -57,7 +38,7 @@ pub struct JobStatus {
 }
 
 /// What a job is doing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobPhase {
     /// It is being opened: its log is read.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidegauge_commitlog::{Clock, SystemClock};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
@@ -30,6 +31,8 @@ pub struct Registry {
     surroundings: Arc<Surroundings>,
     backoff: Arc<Backoff>,
     is_stopping: AtomicBool,
+    /// Where jobs run, whoever starts them: a door has threads of its own.
+    threads: Option<Handle>,
 }
 
 /// What all jobs of a process run in.
@@ -65,7 +68,7 @@ pub enum Refusal {
 }
 
 impl Registry {
-    /// No jobs yet; `seed` spreads their restarts.
+    /// No jobs yet, which run in the threads of whoever makes this; `seed` spreads their restarts.
     pub fn new(surroundings: Surroundings, seed: u64) -> Self {
         Self {
             jobs: Mutex::default(),
@@ -73,6 +76,7 @@ impl Registry {
             surroundings: Arc::new(surroundings),
             backoff: Arc::new(Backoff::new(PAUSE_FIRST, PAUSE_MAX, seed)),
             is_stopping: AtomicBool::new(false),
+            threads: Handle::try_current().ok(),
         }
     }
 
@@ -132,7 +136,10 @@ impl Registry {
                 tracing::error!(%error, "a task of the service ended early");
             }
         }
-        tasks.spawn(task);
+        match &self.threads {
+            Some(threads) => drop(tasks.spawn_on(task, threads)),
+            None => drop(tasks.spawn(task)),
+        }
     }
 
     /// The job of this name.

@@ -50,6 +50,14 @@ impl Submissions {
     /// When it is none that can be opened.
     pub fn at(location: &str) -> Result<Self> {
         let storage = Storage::open(location)?;
+        if let Some(folder) = storage.local_path("") {
+            // A mounted folder may belong to another; then the files alone keep others out.
+            let kept =
+                std::fs::create_dir_all(&folder).and_then(|()| keep_to_owner(&folder, 0o700));
+            if let Err(error) = kept {
+                tracing::warn!(folder = %folder.display(), %error, "others may list submitted jobs");
+            }
+        }
         Ok(Self { place: Some(Arc::new(Place { storage, writing: Mutex::default() })) })
     }
 
@@ -116,6 +124,14 @@ impl Place {
         })?;
         let path = format!("{name}{ENDING}");
         self.storage.write(&path, bytes.into()).await?;
+        if let Some(file) = self.storage.local_path(&path) {
+            // The folder keeps others out from the beginning; this also does when it is moved.
+            keep_to_owner(&file, 0o600).map_err(|error| {
+                let shown = file.display();
+                Error::unavailable(format!("{shown} cannot be made one's own: {error}"))
+                    .with_source(error)
+            })?;
+        }
         self.storage.sync(&[path]).await
     }
 
@@ -137,6 +153,18 @@ impl Place {
     }
 }
 
+/// Jobs hold the variables that they were submitted with, which may be secrets.
+#[cfg(unix)]
+fn keep_to_owner(path: &std::path::Path, mode: u32) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn keep_to_owner(_: &std::path::Path, _: u32) -> std::io::Result<()> {
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +182,12 @@ mod tests {
         kept.keep("a", &Submission::new(text("name: a"))).await.unwrap();
         kept.keep("b", &Submission::new(text("name: b"))).await.unwrap();
         kept.mark_stopped("b").await.unwrap();
+        #[cfg(unix)]
+        for (path, mode) in [("jobs", 0o700), ("jobs/a.json", 0o600), ("jobs/b.json", 0o600)] {
+            use std::os::unix::fs::PermissionsExt as _;
+            let found = std::fs::metadata(folder.path().join(path)).unwrap().permissions().mode();
+            assert_eq!(found & 0o777, mode, "{path}");
+        }
         kept.mark_stopped("nowhere").await.unwrap();
         kept.keep("d", &Submission::new(text("name: d"))).await.unwrap();
         kept.forget("d").await.unwrap();

@@ -11,6 +11,7 @@ mod nesting;
 mod not_done;
 mod pane_function;
 mod partition_by;
+mod plan_size;
 mod reword;
 mod rewrite;
 mod script;
@@ -30,6 +31,7 @@ pub use field_path::{field_of, field_path, with_column};
 pub use interval::{interval_spoken, interval_us, with_intervals_spoken};
 pub use nesting::check_nesting;
 pub use pane_function::{pane_functions, pane_start_expr, start_of_mark_expr, window_starts_expr};
+pub use plan_size::check_plan_size;
 pub use script::{JobStatement, StatementKind, parse_script};
 pub use session::{
     SessionSettings, at_clock, register_functions, register_plan_functions, session_state,

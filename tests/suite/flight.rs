@@ -8,7 +8,7 @@ mod service;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegauge::access::{TokenCheck, Tokens, new_token};
+use tidegauge::access::{Role, TokenCheck, Tokens, new_token};
 use tidegauge::runtime::JobView;
 use tidegauge::service::flight::FlightSettings;
 use tokio::sync::watch;
@@ -332,7 +332,7 @@ async fn the_command_says_what_is_in_the_way() {
     let folder = scratch();
     let job = Arc::new(compile(&job_file(folder.path(), "traffic")).await);
     let (_, view) = watch::channel(Arc::new(JobView::default()));
-    let (known, line) = new_token("analyst").unwrap();
+    let (known, line) = new_token("analyst", Role::Reader, &[]).unwrap();
     let known: &'static str = known.leak();
     let tokens = TokenCheck::new(Some(Arc::new(Tokens::parse(&line, "tokens").unwrap())));
     let certified = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();

@@ -315,7 +315,7 @@ async fn a_door_to_others_needs_tokens_and_asks_for_them() {
     let said = refused(folder.path(), &["--http", "127.0.0.1:0", "--token-file", "broken.txt"]);
     assert!(said.contains("broken.txt:1: the token ana is not given by its sha256:"), "{said}");
 
-    let made = tidegauge(folder.path(), &["token", "ana"], &[]).done();
+    let made = tidegauge(folder.path(), &["token", "ana", "--role", "admin"], &[]).done();
     let (token, line) = made.trim_end().split_once('\n').unwrap();
     let token = token.strip_prefix("token ").unwrap();
     put(folder.path(), "tokens.txt", line.strip_prefix("line ").unwrap());

@@ -71,6 +71,11 @@ impl Service {
         line.trim().strip_prefix("flight ").expect(&line).to_owned()
     }
 
+    /// The number of its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     pub(super) fn signal(&self, name: &str) {
         process::signal(self.child.as_ref().unwrap(), name);
     }

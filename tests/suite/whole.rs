@@ -63,7 +63,7 @@ async fn a_service_on_workers_takes_a_job_and_answers_for_it() {
     let folder = folder.path();
     std::fs::create_dir(folder.join("in")).unwrap();
     std::fs::write(folder.join("job.yaml"), JOB).unwrap();
-    let made = tidegauge(folder, &["token", "all"], &[]).done();
+    let made = tidegauge(folder, &["token", "all", "--role", "admin"], &[]).done();
     let token = made.split_whitespace().find(|word| word.starts_with("tg_")).unwrap().to_owned();
     let line = made.lines().find_map(|line| line.strip_prefix("line ")).unwrap().trim().to_owned();
     let tokens: Env = vec![("TIDEGAUGE_TOKENS".to_owned(), line.clone())];

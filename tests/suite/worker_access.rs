@@ -67,7 +67,7 @@ fn list(workers: &[WorkerProcess]) -> String {
 async fn workers_with_tokens_run_what_comes_with_one_and_pass_it_on() {
     let expected = Expected::new().await;
     let folder = scratch();
-    let made = tidegauge(folder.path(), &["token", "coordinator"], &[]).done();
+    let made = tidegauge(folder.path(), &["token", "coordinator", "--role", "admin"], &[]).done();
     let token = made.split_whitespace().find(|word| word.starts_with("tg_")).unwrap();
     let line = made.lines().find_map(|line| line.strip_prefix("line ")).unwrap();
     let tokens: Env = vec![("TIDEGAUGE_TOKENS".to_owned(), line.trim().to_owned())];

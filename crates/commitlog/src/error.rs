@@ -3,10 +3,13 @@
 //! An outcome that is expected (another coordinator won an epoch) is a value, not an error: see
 //! [`CommitOutcome`](crate::CommitOutcome).
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::plain::plain;
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -52,9 +55,14 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of `kind` that starts here.
+    /// An error of `kind` that starts here. What a storage answered is made plain.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), source: None }
+        let message = message.into();
+        let message = match plain(&message) {
+            Cow::Borrowed(_) => message,
+            Cow::Owned(plain) => plain,
+        };
+        Error { kind, message, source: None }
     }
 
     /// The same error, keeping what it came from.

@@ -22,6 +22,7 @@ mod error;
 mod leftovers;
 mod log;
 mod manifest;
+mod plain;
 mod publish;
 mod reader;
 mod record;
@@ -46,6 +47,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use log::{CommitLog, CommitOutcome, Maintenance};
 pub use manifest::Manifest;
 pub use names::LATE_SINK;
+pub use plain::plain;
 pub use publish::PublishOutcome;
 pub use reader::{LogReader, SegmentCache, read_committed};
 pub use record::{

@@ -5,6 +5,8 @@ mod places;
 #[cfg(test)]
 mod tests;
 
+pub use places::UsedLocation;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -4,10 +4,12 @@
 //! does not list or open them.
 
 mod overlap;
+mod prefix;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use overlap::{nested, reads_back};
+pub use prefix::Prefix;
 
 use std::path::Path;
 

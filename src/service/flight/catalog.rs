@@ -18,10 +18,10 @@ use super::epochs_table::EpochsTable;
 use super::jobs_table::{jobs_rows, jobs_schema};
 use super::layout::Layout;
 use super::live_table::LiveTable;
+use super::query_job::QueryJob;
 use super::results_table::ResultsTable;
 use super::session::{CATALOG, LIVE, RESULTS, SYSTEM};
 use super::stores::Stores;
-use crate::service::JobSnapshot;
 
 /// How many tables an error lists.
 const LISTED_MAX: usize = 20;
@@ -52,37 +52,31 @@ struct OfSink {
 
 impl Catalog {
     /// The catalog of `jobs` at `now_ms`.
-    pub(super) fn new(
-        jobs: Vec<Arc<JobSnapshot>>,
-        stores: &Arc<Stores>,
-        now_ms: i64,
-    ) -> Result<Self> {
+    pub(super) fn new(jobs: &[Arc<QueryJob>], stores: &Arc<Stores>, now_ms: i64) -> Result<Self> {
         let (mut results, mut live) = (Vec::new(), Vec::new());
-        for snapshot in &jobs {
-            let JobSnapshot { job, .. } = snapshot.as_ref();
-            for sink in &job.spec.sinks {
-                let of_sink = || job.plan.queries.iter().filter(|query| query.sink == sink.name);
-                let Some(query) = of_sink().next() else { continue };
-                let layout = Layout::new(&query.schema, &sink.partition_by)?;
+        for job in jobs {
+            for output in &job.outputs {
+                let Some(sink) = job.sink(&output.sink) else { continue };
+                let layout = Layout::new(&output.schema, &sink.partition_by)?;
                 let named = |table| {
-                    let (job, sink) = (job.spec.name.clone(), sink.name.clone());
+                    let (job, sink) = (job.spec().name.clone(), sink.name.clone());
                     OfSink { job, sink, table }
                 };
-                if of_sink().any(|query| !query.is_stateless()) {
+                if output.has_windows {
                     let schema = Arc::clone(&layout.table);
-                    let table = LiveTable::new(Arc::clone(snapshot), sink.name.clone(), schema);
+                    let table = LiveTable::new(Arc::clone(job), sink.name.clone(), schema);
                     live.push(named(Arc::new(table)));
                 }
-                let (snapshot, stores) = (Arc::clone(snapshot), Arc::clone(stores));
-                let table = ResultsTable::new(snapshot, sink.clone(), layout, stores);
+                let (job, stores) = (Arc::clone(job), Arc::clone(stores));
+                let table = ResultsTable::new(job, sink.clone(), layout, stores);
                 results.push(named(Arc::new(table)));
             }
         }
-        let rows = jobs_rows(&jobs, now_ms)?;
+        let rows = jobs_rows(jobs, now_ms)?;
         let (results, live) = (Tables::of_sinks(results), Tables::of_sinks(live));
         let system = Tables::of_process([
             ("jobs", Arc::new(MemTable::try_new(jobs_schema(), vec![vec![rows]])?) as _),
-            ("epochs", Arc::new(EpochsTable::new(jobs.clone(), Arc::clone(stores))) as _),
+            ("epochs", Arc::new(EpochsTable::new(jobs.to_vec(), Arc::clone(stores))) as _),
         ]);
         let schemas = [(RESULTS, results), (LIVE, live), (SYSTEM, system)];
         Ok(Self {

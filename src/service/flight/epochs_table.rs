@@ -14,10 +14,10 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use tidegauge_commitlog::{CommitRecord, SourceRows};
 
+use super::query_job::QueryJob;
 use super::stores::Stores;
 use crate::error::to_datafusion;
 use crate::plan::utc_type;
-use crate::service::JobSnapshot;
 
 /// The records of a job that are read for one query.
 const RECORDS_MAX: usize = 1_000;
@@ -25,7 +25,7 @@ const RECORDS_MAX: usize = 1_000;
 /// The commit records of jobs.
 #[derive(Debug)]
 pub(super) struct EpochsTable {
-    jobs: Vec<Arc<JobSnapshot>>,
+    jobs: Vec<Arc<QueryJob>>,
     stores: Arc<Stores>,
 }
 
@@ -37,7 +37,7 @@ struct Row {
 
 impl EpochsTable {
     /// The epochs of `jobs`.
-    pub(super) fn new(jobs: Vec<Arc<JobSnapshot>>, stores: Arc<Stores>) -> Self {
+    pub(super) fn new(jobs: Vec<Arc<QueryJob>>, stores: Arc<Stores>) -> Self {
         Self { jobs, stores }
     }
 }
@@ -62,9 +62,9 @@ impl TableProvider for EpochsTable {
         let mut rows = Vec::new();
         for snapshot in &self.jobs {
             let Some(through) = snapshot.view.epoch else { continue };
-            let reader = self.stores.reader(&snapshot.job).map_err(to_datafusion)?;
+            let reader = self.stores.reader(snapshot.spec()).map_err(to_datafusion)?;
             let records = reader.records(through, RECORDS_MAX).await.map_err(to_datafusion)?;
-            let job = &snapshot.job.spec.name;
+            let job = &snapshot.spec().name;
             rows.extend(records.into_iter().map(|record| Row { job: job.clone(), record }));
         }
         let batch = epochs_rows(&rows)?;

@@ -3,7 +3,7 @@
 use datafusion::common::DataFusionError;
 use tonic::{Code, Status};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, plain};
 use crate::sql::planner_message;
 
 /// A query that was not answered, or not to its end.
@@ -15,6 +15,11 @@ pub(super) struct QueryError {
 }
 
 impl QueryError {
+    /// What another process said.
+    pub(super) fn new(code: Code, message: String) -> Self {
+        Self { code, message }
+    }
+
     /// The statement or its parameters are wrong.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self { code: Code::InvalidArgument, message: message.into() }
@@ -89,7 +94,7 @@ impl From<DataFusionError> for QueryError {
             root => planner_message(root),
         };
         let lines: Vec<&str> = message.lines().map(str::trim).collect();
-        Self { code, message: lines.join(" ") }
+        Self { code, message: plain(&lines.join(" ")).into_owned() }
     }
 }
 

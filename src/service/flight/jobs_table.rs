@@ -9,8 +9,8 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::Result;
 use tidegauge_commitlog::{Epoch, SourceRows};
 
+use super::query_job::QueryJob;
 use crate::plan::utc_type;
-use crate::service::JobSnapshot;
 
 /// The columns of the table.
 pub(super) fn jobs_schema() -> SchemaRef {
@@ -35,14 +35,14 @@ pub(super) fn jobs_schema() -> SchemaRef {
 }
 
 /// The rows of the table; `lag_ms` is how far the watermark is behind `now_ms`.
-pub(super) fn jobs_rows(jobs: &[Arc<JobSnapshot>], now_ms: i64) -> Result<RecordBatch> {
-    let texts = |of: &dyn Fn(&JobSnapshot) -> Option<String>| -> ArrayRef {
+pub(super) fn jobs_rows(jobs: &[Arc<QueryJob>], now_ms: i64) -> Result<RecordBatch> {
+    let texts = |of: &dyn Fn(&QueryJob) -> Option<String>| -> ArrayRef {
         Arc::new(jobs.iter().map(|job| of(job)).collect::<StringArray>())
     };
-    let counts = |of: &dyn Fn(&JobSnapshot) -> Option<u64>| -> ArrayRef {
+    let counts = |of: &dyn Fn(&QueryJob) -> Option<u64>| -> ArrayRef {
         Arc::new(jobs.iter().map(|job| of(job)).collect::<UInt64Array>())
     };
-    let times = |of: &dyn Fn(&JobSnapshot) -> Option<i64>| -> ArrayRef {
+    let times = |of: &dyn Fn(&QueryJob) -> Option<i64>| -> ArrayRef {
         let times: TimestampMicrosecondArray = jobs.iter().map(|job| of(job)).collect();
         Arc::new(times.with_timezone("UTC"))
     };
@@ -51,7 +51,7 @@ pub(super) fn jobs_rows(jobs: &[Arc<JobSnapshot>], now_ms: i64) -> Result<Record
         .map(|job| job.view.watermark_us().map(|us| now_ms.saturating_sub(us.div_euclid(1_000))))
         .collect();
     let columns = vec![
-        texts(&|job| Some(job.job.spec.name.clone())),
+        texts(&|job| Some(job.spec().name.clone())),
         texts(&|job| Some(job.status.phase.to_string())),
         counts(&|job| job.view.epoch.map(|Epoch(epoch)| epoch)),
         times(&|job| job.view.watermark_us()),
@@ -70,7 +70,7 @@ pub(super) fn jobs_rows(jobs: &[Arc<JobSnapshot>], now_ms: i64) -> Result<Record
     Ok(RecordBatch::try_new(jobs_schema(), columns)?)
 }
 
-fn rows(job: &JobSnapshot) -> SourceRows {
+fn rows(job: &QueryJob) -> SourceRows {
     let mut sum = SourceRows::default();
     for source in job.view.sources.values() {
         sum.add(&source.totals);

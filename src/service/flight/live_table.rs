@@ -12,21 +12,21 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
 
 use super::live_scan::LiveScan;
+use super::query_job::QueryJob;
 use crate::error::to_datafusion;
-use crate::service::JobSnapshot;
 
 /// A sink's open windows.
 #[derive(Debug)]
 pub(super) struct LiveTable {
-    snapshot: Arc<JobSnapshot>,
+    job: Arc<QueryJob>,
     sink: String,
     schema: SchemaRef,
 }
 
 impl LiveTable {
     /// The open windows of `sink`, with its columns.
-    pub(super) fn new(snapshot: Arc<JobSnapshot>, sink: String, schema: SchemaRef) -> Self {
-        Self { snapshot, sink, schema }
+    pub(super) fn new(job: Arc<QueryJob>, sink: String, schema: SchemaRef) -> Self {
+        Self { job, sink, schema }
     }
 }
 
@@ -47,7 +47,8 @@ impl TableProvider for LiveTable {
         _: &[Expr],
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (job, view) = (&self.snapshot.job, self.snapshot.opened().map_err(to_datafusion)?);
+        let view = self.job.opened().map_err(to_datafusion)?;
+        let job = self.job.planned.job().await.map_err(to_datafusion)?;
         let mut scans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         for query in job.plan.queries.iter().filter(|query| query.sink == self.sink) {
             if !query.is_stateless() {

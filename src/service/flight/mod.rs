@@ -6,11 +6,14 @@
 //!                       prepared,        catalog, checked plan    deadline, memory,
 //!                       metadata                                  slow clients
 //!                                           |
+//!                                             |  planner, in threads of its own (query_runtime)
+//!                                             |  or in a process of its own (apart)
 //!                          results_table  live_table  system_tables
 //! ```
 //!
 //! It only reads: no statement but queries, no table but those of the catalog.
 
+mod apart;
 mod catalog;
 mod door;
 mod epochs_table;
@@ -21,10 +24,15 @@ mod layout;
 mod live_scan;
 mod live_table;
 mod metadata;
+mod parameters;
+mod planner;
 mod prepared;
 mod presence;
 mod pruning;
 mod queries;
+mod query_job;
+mod query_runtime;
+mod redacted;
 mod results_table;
 mod running;
 mod server;
@@ -35,5 +43,6 @@ mod statement;
 mod stores;
 mod wire;
 
+pub use apart::{QueryProcesses, answer_queries, resident_bytes};
 pub use server::serve;
-pub use settings::{FlightSettings, QueryLimits};
+pub use settings::{FlightSettings, QueryLimits, QueryProgram};

@@ -3,15 +3,14 @@
 
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use prost::Message;
 
 use super::error::QueryError;
+use super::parameters::{one_row, split};
 
 /// The longest list of values, as they travel.
-const PARAMETERS_BYTES_MAX: usize = 1 << 20;
+pub(super) const PARAMETERS_BYTES_MAX: usize = 1 << 20;
 
 /// A statement, with a row of parameters where they are bound.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,16 +33,11 @@ impl Question {
         Self { sql: sql.into(), parameters: None }
     }
 
-    /// The same statement with the one row of `batches`.
-    pub(super) fn bind(self, batches: &[RecordBatch]) -> Result<Self, QueryError> {
-        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-        let Some(first) = batches.first().filter(|_| rows == 1) else {
-            return Err(QueryError::invalid(format!(
-                "{rows} rows of parameters are bound; bind one row for one execution"
-            )));
-        };
-        let row = concat_batches(&first.schema(), batches).map_err(unreadable)?;
-        Ok(Self { parameters: Some(row), ..self })
+    /// The same statement with the one row of messages, each a header and a body.
+    pub(super) fn bind(self, messages: &[(Bytes, Bytes)]) -> Result<Self, QueryError> {
+        let messages: Vec<(&[u8], &[u8])> =
+            messages.iter().map(|(header, body)| (header.as_ref(), body.as_ref())).collect();
+        Ok(Self { parameters: Some(one_row(&messages)?), ..self })
     }
 
     /// As it travels.
@@ -58,10 +52,7 @@ impl Question {
             written.map_err(unreadable)?;
         }
         if parameters.len() > PARAMETERS_BYTES_MAX {
-            return Err(QueryError::invalid(format!(
-                "the parameters have {} bytes; bind at most {PARAMETERS_BYTES_MAX}",
-                parameters.len()
-            )));
+            return Err(too_long(parameters.len()));
         }
         let handle = Handle { sql: self.sql.clone(), parameters: parameters.into() };
         Ok(handle.encode_to_vec().into())
@@ -76,11 +67,19 @@ impl Question {
         if handle.parameters.is_empty() {
             return Ok(question);
         }
-        let batches = StreamReader::try_new(handle.parameters.as_ref(), None)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(unreadable)?;
-        question.bind(&batches)
+        if handle.parameters.len() > PARAMETERS_BYTES_MAX {
+            return Err(too_long(handle.parameters.len()));
+        }
+        let row = one_row(&split(&handle.parameters)?)?;
+        Ok(Self { parameters: Some(row), ..question })
     }
+}
+
+/// That so many bytes of parameters are too many.
+pub(super) fn too_long(bytes: usize) -> QueryError {
+    QueryError::invalid(format!(
+        "the parameters have {bytes} bytes; bind at most {PARAMETERS_BYTES_MAX}"
+    ))
 }
 
 fn unreadable(error: datafusion::arrow::error::ArrowError) -> QueryError {
@@ -95,27 +94,22 @@ mod tests {
 
     use super::*;
 
-    fn row(n: usize) -> RecordBatch {
-        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![7; n]));
-        let texts: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>; n]));
-        RecordBatch::try_from_iter_with_nullable([("a", numbers, true), ("b", texts, true)])
-            .unwrap()
-    }
-
     #[test]
     fn a_handle_holds_all_that_is_needed() {
         let plain = Question::new("SELECT 1");
         assert_eq!(Question::decode(&plain.encode().unwrap()).unwrap(), plain);
-        let bound = Question::new("SELECT $1, $2").bind(&[row(0), row(1)]).unwrap();
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>]));
+        let row =
+            RecordBatch::try_from_iter_with_nullable([("a", numbers, true), ("b", texts, true)]);
+        let bound = Question { parameters: Some(row.unwrap()), ..Question::new("SELECT $1, $2") };
         assert_eq!(Question::decode(&bound.encode().unwrap()).unwrap(), bound);
     }
 
     #[test]
-    fn more_than_one_row_and_foreign_handles_are_refused() {
-        for batches in [vec![], vec![row(0)], vec![row(1), row(1)]] {
-            let error = Question::new("SELECT $1").bind(&batches).unwrap_err();
-            assert!(error.message().ends_with("bind one row for one execution"), "{error}");
-        }
+    fn no_row_and_foreign_handles_are_refused() {
+        let error = Question::new("SELECT $1").bind(&[]).unwrap_err();
+        assert!(error.message().ends_with("bind one row for one execution"), "{error}");
         let error = Question::decode(b"\xff\xff").unwrap_err();
         assert!(error.message().contains("prepare the statement again"), "{error}");
     }

@@ -22,14 +22,14 @@ use tidegauge_spec::SinkSpec;
 
 use super::layout::Layout;
 use super::pruning::{is_of_path, may_meet, meets_all, path_columns};
+use super::query_job::QueryJob;
 use super::stores::{Stores, store_url};
 use crate::error::to_datafusion;
-use crate::service::JobSnapshot;
 
 /// A sink's committed rows.
 #[derive(Debug)]
 pub(super) struct ResultsTable {
-    snapshot: Arc<JobSnapshot>,
+    job: Arc<QueryJob>,
     sink: SinkSpec,
     layout: Layout,
     stores: Arc<Stores>,
@@ -44,20 +44,20 @@ struct Chosen {
 impl ResultsTable {
     /// The rows of `sink`, which has the columns of `layout`.
     pub(super) fn new(
-        snapshot: Arc<JobSnapshot>,
+        job: Arc<QueryJob>,
         sink: SinkSpec,
         layout: Layout,
         stores: Arc<Stores>,
     ) -> Self {
-        Self { snapshot, sink, layout, stores }
+        Self { job, sink, layout, stores }
     }
 
     /// The files that may hold rows that meet all of `filters`.
     async fn choose(&self, session: &dyn Session, filters: &[Expr]) -> Result<Vec<Chosen>> {
-        let reader = self.stores.reader(&self.snapshot.job).map_err(to_datafusion)?;
-        let view = self.snapshot.opened().map_err(to_datafusion)?;
+        let reader = self.stores.reader(self.job.spec()).map_err(to_datafusion)?;
+        let view = self.job.opened().map_err(to_datafusion)?;
         let committed = reader.files_of(&view.manifest).await.map_err(to_datafusion)?;
-        let retention = self.snapshot.job.retention();
+        let retention = self.job.retention();
         let files: Vec<SinkFile> = committed
             .into_iter()
             .map(|(_, file)| file)
@@ -90,9 +90,11 @@ impl ResultsTable {
         let gone: Vec<&str> = gone.map(|(file, _)| file.published.as_str()).collect();
         let untold = presence.untold(storage.location(), &gone);
         if let Some(first) = untold.first() {
-            self.snapshot.job.metrics.gone("query", untold.len());
+            if let Some(metrics) = self.job.metrics() {
+                metrics.gone("query", untold.len());
+            }
             tracing::warn!(
-                job = %self.snapshot.job.spec.name,
+                job = %self.job.spec().name,
                 "{} committed files of the sink {} are not there, {}/{first} among them; queries \
                  answer from the others. Where they are deleted on purpose, say so to the job: \
                  sinks.{}.retention",

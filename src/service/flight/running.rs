@@ -1,63 +1,99 @@
 //! A query at work: a task of its own that ends with its rows, at its deadline, or when its client
-//! goes away, whichever is first. Its memory and its place among the queries are free at once.
+//! goes away, whichever is first.
+//!
+//! ```text
+//!  rows (threads or a process) --> task: at most WAITING_MAX messages wait --> Running --> client
+//!                                    | ends at the deadline                      | answers then,
+//!                                    v                                           v whatever the
+//!                                  place and process are free                      task does
+//! ```
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use datafusion::arrow::array::RecordBatch;
+use arrow_flight::FlightData;
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::error::FlightError;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::execution::SendableRecordBatchStream;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tonic::Status;
 
+use super::apart::Asked;
 use super::error::QueryError;
+use super::planner::Started;
 use super::wire::to_wire;
 
-/// Batches that wait for the client.
+/// Messages that wait for the client.
 const WAITING_MAX: usize = 2;
 
-/// The rows of a query that runs.
+/// A place among the queries that run.
+pub(super) type Permit = Arc<OwnedSemaphorePermit>;
+
+/// The messages of a query that runs.
 pub(super) struct Running {
-    schema: SchemaRef,
     events: mpsc::Receiver<Event>,
     deadline: (Instant, QueryError),
+    timer: Pin<Box<Sleep>>,
     is_over: bool,
     /// Ends with this.
-    _task: JoinSet<()>,
+    task: JoinSet<()>,
 }
 
+/// What a query's task tells.
 enum Event {
-    Rows(RecordBatch),
-    Failed(QueryError),
+    Data(FlightData),
+    Failed(Status),
     End,
 }
 
 impl Running {
-    /// Begins to take `rows`, which are sent with `schema`.
-    pub(super) fn start(
-        rows: SendableRecordBatchStream,
-        schema: SchemaRef,
-        permit: OwnedSemaphorePermit,
+    /// Begins to take the rows of a query in the threads that it runs in.
+    pub(super) fn here(
+        started: Started,
+        threads: &Handle,
+        permit: Permit,
         deadline: (Instant, QueryError),
     ) -> Self {
         let (sender, events) = mpsc::channel(WAITING_MAX);
-        let (at, wire) = (deadline.0, SchemaRef::clone(&schema));
+        let at = deadline.0;
         let mut task = JoinSet::new();
-        task.spawn(async move {
+        let work = async move {
             // Dropped with the task, however it ends.
             let _permit = permit;
-            if timeout_at(at, send_all(rows, &wire, &sender)).await.is_err() {
+            if timeout_at(at, send_all(Box::pin(encoded(started)), &sender)).await.is_err() {
                 tracing::debug!("a query was ended at its deadline");
             }
-        });
-        Self { schema, events, deadline, is_over: false, _task: task }
+        };
+        task.spawn_on(work, threads);
+        Self::new(events, deadline, task)
     }
 
-    /// The columns of its rows.
-    pub(super) fn schema(&self) -> SchemaRef {
-        SchemaRef::clone(&self.schema)
+    /// Begins to take the rows of a query from the process that it runs in.
+    pub(super) fn apart(asked: Asked, permit: Permit, deadline: (Instant, QueryError)) -> Self {
+        let (sender, events) = mpsc::channel(WAITING_MAX);
+        let at = deadline.0;
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let _permit = permit;
+            if timeout_at(at, send_all(Box::pin(asked.messages()), &sender)).await.is_err() {
+                tracing::debug!("a query's process was ended at its deadline");
+            }
+        });
+        Self::new(events, deadline, task)
+    }
+
+    fn new(
+        events: mpsc::Receiver<Event>,
+        deadline: (Instant, QueryError),
+        task: JoinSet<()>,
+    ) -> Self {
+        let timer = Box::pin(sleep_until(deadline.0));
+        Self { events, deadline, timer, is_over: false, task }
     }
 
     /// Why a task ended without saying so.
@@ -73,38 +109,59 @@ impl Running {
 }
 
 impl Stream for Running {
-    type Item = Result<RecordBatch, QueryError>;
+    type Item = Result<FlightData, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.is_over {
             return Poll::Ready(None);
         }
-        let Poll::Ready(event) = self.events.poll_recv(context) else { return Poll::Pending };
-        self.is_over = !matches!(event, Some(Event::Rows(_)));
+        let event = match self.events.poll_recv(context) {
+            Poll::Ready(event) => event,
+            Poll::Pending => {
+                // The task may be where it cannot be stopped; its client is answered all the same.
+                std::task::ready!(self.timer.as_mut().poll(context));
+                self.task.abort_all();
+                None
+            }
+        };
+        self.is_over = !matches!(event, Some(Event::Data(_)));
         Poll::Ready(match event {
-            Some(Event::Rows(rows)) => Some(Ok(rows)),
-            Some(Event::Failed(error)) => Some(Err(error)),
+            Some(Event::Data(data)) => Some(Ok(data)),
+            Some(Event::Failed(status)) => Some(Err(status)),
             Some(Event::End) => None,
-            None => Some(Err(self.cut())),
+            None => Some(Err(self.cut().into())),
         })
     }
 }
 
+/// The rows of a query as messages, the schema first.
+pub(super) fn encoded(started: Started) -> impl Stream<Item = Result<FlightData, Status>> + Send {
+    let Started { rows, schema } = started;
+    let wire = SchemaRef::clone(&schema);
+    let rows = rows.filter_map(move |batch| {
+        let sent = match batch {
+            Ok(batch) if batch.num_rows() == 0 => None,
+            Ok(batch) => Some(to_wire(&batch, &wire)),
+            Err(error) => Some(Err(error)),
+        };
+        futures::future::ready(sent.map(|sent| {
+            sent.map_err(|error| FlightError::from(Status::from(QueryError::from(error))))
+        }))
+    });
+    FlightDataEncoderBuilder::new().with_schema(schema).build(rows).map_err(Status::from)
+}
+
 async fn send_all(
-    mut rows: SendableRecordBatchStream,
-    schema: &SchemaRef,
+    mut messages: impl Stream<Item = Result<FlightData, Status>> + Unpin,
     sender: &mpsc::Sender<Event>,
 ) {
     loop {
-        let event = match rows.next().await {
+        let event = match messages.next().await {
             None => Event::End,
-            Some(Ok(batch)) if batch.num_rows() == 0 => continue,
-            Some(batch) => match batch.and_then(|batch| to_wire(&batch, schema)) {
-                Ok(batch) => Event::Rows(batch),
-                Err(error) => Event::Failed(error.into()),
-            },
+            Some(Ok(data)) => Event::Data(data),
+            Some(Err(status)) => Event::Failed(status),
         };
-        let is_last = !matches!(event, Event::Rows(_));
+        let is_last = !matches!(event, Event::Data(_));
         // Nobody listens any more: then the task is about to be aborted.
         if sender.send(event).await.is_err() || is_last {
             return;

@@ -16,7 +16,7 @@ use super::door::Door;
 use super::queries::Queries;
 use super::settings::FlightSettings;
 use super::sql_service::FlightSql;
-use crate::access::bounded;
+use crate::access::{Role, bounded};
 use crate::error::{Error, Result};
 use crate::service::Jobs;
 
@@ -37,12 +37,13 @@ pub async fn serve(
     settings: FlightSettings,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<()> {
-    let queries = Queries::new(jobs, Arc::new(SystemClock), settings.limits)
+    let queries = Queries::new(jobs, Arc::new(SystemClock), &settings)
         .map_err(|error| Error::bug("the query session cannot be made").with_source(error))?;
     let service = FlightSql::new(queries)
         .map_err(|error| Error::bug("the query service cannot be made").with_source(error))?;
     let door = FlightServiceServer::new(Door(service));
-    let guarded = InterceptedService::new(door, settings.tokens);
+    let check = settings.tokens.for_role(Role::Reader, "query");
+    let guarded = InterceptedService::new(door, check);
     let mut server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))

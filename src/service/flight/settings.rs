@@ -1,10 +1,13 @@
 //! The bounds of a query, and who may ask.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tonic::transport::ServerTlsConfig;
 
+use super::apart::QueryProcesses;
 use crate::access::TokenCheck;
 
 /// How the door is kept.
@@ -16,6 +19,20 @@ pub struct FlightSettings {
     pub tls: Option<ServerTlsConfig>,
     /// Who may ask.
     pub tokens: TokenCheck,
+    /// What runs queries in processes of their own; in threads of this process where there is
+    /// none, which can be neither ended nor held to their memory in all cases.
+    pub process: Option<QueryProgram>,
+}
+
+/// The command of a process that answers queries, see [`super::answer_queries`].
+#[derive(Debug, Clone)]
+pub struct QueryProgram {
+    /// The program, as a path.
+    pub program: PathBuf,
+    /// What makes it answer queries.
+    pub arguments: Vec<OsString>,
+    /// The processes that run it.
+    pub processes: QueryProcesses,
 }
 
 impl fmt::Debug for FlightSettings {
@@ -24,6 +41,7 @@ impl fmt::Debug for FlightSettings {
             .field("limits", &self.limits)
             .field("tls", &self.tls.is_some())
             .field("tokens", &self.tokens.is_needed())
+            .field("process", &self.process)
             .finish()
     }
 }

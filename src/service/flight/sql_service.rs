@@ -1,6 +1,5 @@
 //! The commands of Flight SQL that are answered, each by one call into the parts that know.
 
-use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
@@ -22,18 +21,18 @@ use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::ipc::writer::IpcWriteOptions;
-use futures::{Stream, StreamExt, TryFutureExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::error::QueryError;
 use super::keys::{foreign_keys_schema, primary_keys_schema};
 use super::metadata;
-use super::prepared::Question;
+use super::prepared::{PARAMETERS_BYTES_MAX, Question, too_long};
 use super::queries::Queries;
 
-/// Rows of parameters beyond this are not read to be counted.
-const PARAMETER_BATCHES_MAX: usize = 16;
+/// Messages of parameters beyond this are not read: a schema and a row are two.
+const PARAMETER_MESSAGES_MAX: usize = 64;
 
 const READ_ONLY: &str = "nothing can be changed here; ask for rows with a query";
 
@@ -54,9 +53,7 @@ impl FlightSql {
     }
 
     async fn answer(&self, question: &Question) -> Rows {
-        let running = self.queries.run(question).await?;
-        let schema = running.schema();
-        Ok(encoded(schema, running.map_err(|error| FlightError::from(Status::from(error)))))
+        Ok(Response::new(self.queries.run(question).await?.boxed()))
     }
 }
 
@@ -100,6 +97,19 @@ fn ipc(schema: &Schema) -> Result<Bytes, Status> {
             |error: datafusion::arrow::error::ArrowError| Status::internal(error.to_string()),
         )?;
     Ok(message.0)
+}
+
+/// The messages that a client sends, as far as a row of parameters may be long.
+async fn messages(mut data: PeekableFlightDataStream) -> Result<Vec<(Bytes, Bytes)>, QueryError> {
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    while let Some(message) = data.try_next().await.map_err(FlightError::from)? {
+        bytes += message.data_header.len() + message.data_body.len();
+        if bytes > PARAMETERS_BYTES_MAX || messages.len() >= PARAMETER_MESSAGES_MAX {
+            return Err(too_long(bytes));
+        }
+        messages.push((message.data_header, message.data_body));
+    }
+    Ok(messages)
 }
 
 #[tonic::async_trait]
@@ -147,12 +157,8 @@ impl FlightSqlService for FlightSql {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<DoPutPreparedStatementResult, Status> {
         let question = Question::decode(&query.prepared_statement_handle)?;
-        let data = request.into_inner().map_err(FlightError::from);
-        let read = FlightRecordBatchStream::new_from_flight_data(data)
-            .take(PARAMETER_BATCHES_MAX)
-            .try_collect::<Vec<RecordBatch>>();
-        let batches = self.queries.in_time(read.map_err(QueryError::from)).await?;
-        let handle = question.bind(&batches)?.encode()?;
+        let messages = self.queries.in_time(messages(request.into_inner())).await?;
+        let handle = question.bind(&messages)?.encode()?;
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) })
     }
 

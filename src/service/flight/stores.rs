@@ -7,10 +7,10 @@ use datafusion::common::Result as PlanResult;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use parking_lot::Mutex;
 use tidegauge_commitlog::{LogReader, SegmentCache, Storage};
+use tidegauge_spec::JobSpec;
 
 use super::presence::Presence;
 use crate::error::Result;
-use crate::runtime::CompiledJob;
 
 /// More places than this are not kept open.
 const OPEN_MAX: usize = 1_024;
@@ -40,8 +40,8 @@ impl Stores {
     }
 
     /// A reader of a job's log.
-    pub(super) fn reader(&self, job: &CompiledJob) -> Result<LogReader> {
-        let state = self.open(&job.spec.state.location)?.child(&job.spec.name);
+    pub(super) fn reader(&self, job: &JobSpec) -> Result<LogReader> {
+        let state = self.open(&job.state.location)?.child(&job.name);
         Ok(LogReader::new(state).with_cache(Arc::clone(&self.segments)))
     }
 }

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Extension, Path, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
@@ -26,6 +26,7 @@ use super::Metrics;
 use super::answer::{JobAnswer, JobLine};
 use super::guard::{Guard, guarded};
 use super::problem::Refused;
+use crate::access::Caller;
 use crate::service::{Host, Hosted, Jobs as _};
 
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -102,18 +103,24 @@ async fn status(State(api): State<Api>, Path(name): Path<String>) -> Result<Resp
 
 async fn submit(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     body: Result<Json<JobText>, JsonRejection>,
 ) -> Result<Response, Refused> {
     let Json(text) = body?;
-    let hosted = api.host.submit(text).await?;
+    let hosted = api.host.submit(text, caller).await?;
     let body = json!({ "job": line(&api, &hosted), "kept": api.host.keeps_submitted() });
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
-async fn stop(State(api): State<Api>, Path(name): Path<String>) -> Result<Response, Refused> {
+async fn stop(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Result<Response, Refused> {
     let Some(hosted) = api.host.registry().get(&name) else {
         return Err(no_job(&api.host, &name));
     };
+    api.host.may_stop(&hosted, &caller)?;
     api.host.stop(Arc::clone(&hosted)).await?;
     let line = line(&api, &hosted);
     let status = if line.is_stopping() { StatusCode::ACCEPTED } else { StatusCode::OK };

@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::problem::Refused;
-use crate::access::TokenCheck;
+use crate::access::{Caller, Role, Seat, TokenCheck};
 
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
@@ -28,10 +28,21 @@ impl Guard {
     }
 }
 
-/// Lets a request on to its answer, or says why not.
-pub(super) async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    if let Err(refused) = admit(&guard.check, &request) {
-        return refused.into_response();
+/// Lets a request on to its answer, with who asks, or says why not.
+pub(super) async fn guarded(
+    State(guard): State<Guard>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match admit(&guard.check, &request) {
+        Ok(caller) => drop(request.extensions_mut().insert(caller)),
+        Err(refused) => return refused.into_response(),
+    }
+    let is_probe = OPEN_PATHS.contains(&request.uri().path());
+    if let Some(seat) = request.extensions().get::<Seat>().filter(|_| !is_probe)
+        && let Err(why) = seat.admit()
+    {
+        return Refused::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     }
     tokio::time::timeout(ANSWER_MAX, next.run(request)).await.unwrap_or_else(|_| {
         let why = format!("no answer within {} s; ask again", ANSWER_MAX.as_secs());
@@ -39,22 +50,23 @@ pub(super) async fn guarded(State(guard): State<Guard>, request: Request, next: 
     })
 }
 
-fn admit(check: &TokenCheck, request: &Request) -> Result<(), Refused> {
+fn admit(check: &TokenCheck, request: &Request) -> Result<Caller, Refused> {
     if OPEN_PATHS.contains(&request.uri().path()) {
-        return Ok(());
+        // They say nothing that a caller could be told apart by.
+        return Ok(Caller::owner());
     }
     if !check.is_needed() {
-        return refuse_browsers(request.headers());
+        refuse_browsers(request.headers())?;
+        return Ok(Caller::owner());
     }
     let header = request.headers().get(header::AUTHORIZATION);
-    match check.name(header.and_then(|value| value.to_str().ok())) {
-        Ok(Some(name)) => {
-            tracing::debug!(name, method = %request.method(), path = request.uri().path(), "asked");
-            Ok(())
-        }
-        Ok(None) => Ok(()),
-        Err(why) => Err(Refused::new(StatusCode::UNAUTHORIZED, why)),
-    }
+    let caller = check.caller(header.and_then(|value| value.to_str().ok()));
+    let caller = caller.map_err(|why| Refused::new(StatusCode::UNAUTHORIZED, why))?;
+    let asked = caller.check_role(Role::Reader, "ask");
+    asked.map_err(|why| Refused::new(StatusCode::FORBIDDEN, why))?;
+    let name = caller.name().unwrap_or_default();
+    tracing::debug!(name, method = %request.method(), path = request.uri().path(), "asked");
+    Ok(caller)
 }
 
 /// Where no token is asked for, anything on the machine may ask, but a page from elsewhere in a

@@ -13,6 +13,7 @@ use axum::Router;
 use axum_server::accept::DefaultAcceptor;
 use axum_server::tls_rustls::RustlsAcceptor;
 use axum_server::{Handle, Server};
+use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,6 +25,9 @@ use crate::error::{Error, Result};
 
 /// How long answers that are under way may take when the door closes.
 const CLOSING_MAX: Duration = Duration::from_secs(5);
+
+/// How long the head of a request may take, from the end of the one before.
+const HEADER_MAX: Duration = Duration::from_secs(20);
 
 /// Gives the text that `/metrics` answers with, in Prometheus' form.
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -43,7 +47,9 @@ pub async fn serve(
     let handle = Handle::new();
     let mut closing = JoinSet::new();
     closing.spawn(close_when_told(handle.clone(), stop));
-    let server = Server::<SocketAddr>::from_listener(listener).handle(handle).http1_only();
+    let mut server = Server::<SocketAddr>::from_listener(listener).handle(handle).http1_only();
+    let http = server.http_builder();
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_MAX);
     let service = Router::into_make_service(router);
     let served = match &door.tls {
         None => server.acceptor(Bounded::new(DefaultAcceptor::new())).serve(service).await,

@@ -46,6 +46,7 @@ impl From<NotAccepted> for Refused {
     fn from(why: NotAccepted) -> Self {
         match why {
             NotAccepted::Bad(bad) => bad.into(),
+            NotAccepted::Forbidden(why) => Self::new(StatusCode::FORBIDDEN, why),
             NotAccepted::Refused(refusal) => {
                 let status = match refusal {
                     Refusal::Taken(_) => StatusCode::CONFLICT,

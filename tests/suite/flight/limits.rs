@@ -225,3 +225,21 @@ async fn so_many_queries_run_at_once_and_a_client_that_leaves_makes_room() {
     drop(second);
     server.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_shows_how_many_files_and_no_paths() {
+    let mut running = super::Running::start(FlightSettings::default()).await;
+    running.feed(0..4).await;
+    let client = &mut running.server.client().await;
+    for explain in ["EXPLAIN", "EXPLAIN VERBOSE", "EXPLAIN ANALYZE", "EXPLAIN ANALYZE VERBOSE"] {
+        for from in ["results.large", "live.host_minutes", "results.host_minutes WHERE bytes > 1"] {
+            let plan = text(client, &format!("{explain} SELECT * FROM {from}")).await.join("\n");
+            let place = running.folder.path().to_str().unwrap().trim_start_matches('/');
+            let is_bare = !plan.contains(place) && !plan.contains(".parquet");
+            assert!(is_bare, "{explain} {from}: {plan}");
+            let shows_files = plan.contains("file_groups={");
+            assert!(shows_files || !from.contains("large"), "{plan}");
+        }
+    }
+    running.finish().await;
+}

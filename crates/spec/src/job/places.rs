@@ -11,7 +11,39 @@ struct Written<'a> {
     place: Place,
 }
 
+/// A location of a job file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsedLocation {
+    /// Its place in the job file, such as `sinks.findings.location`.
+    pub path: String,
+    /// As it is written there; that of the state is followed by the job's name.
+    pub location: String,
+    /// Whether it is read alone; others are written to.
+    pub is_read: bool,
+}
+
 impl JobSpec {
+    /// Every location of the job.
+    pub fn locations(&self) -> Vec<UsedLocation> {
+        let used = |path: String, location: &str, is_read| UsedLocation {
+            path,
+            location: location.to_owned(),
+            is_read,
+        };
+        let sources = self.sources.iter().map(|source| {
+            used(format!("sources.{}.location", source.name), &source.location, true)
+        });
+        let sinks = self
+            .sinks
+            .iter()
+            .map(|sink| used(format!("sinks.{}.location", sink.name), &sink.location, false));
+        let late =
+            self.late.iter().map(|late| used("late.location".to_owned(), &late.location, false));
+        let state = format!("{}/{}", self.state.location.trim_end_matches('/'), self.name);
+        let state = used("state.location".to_owned(), &state, false);
+        sources.chain(sinks).chain(late).chain([state]).collect()
+    }
+
     /// How this job would write to a place of `other`'s: a sentence that names both, or nothing.
     /// Jobs of different names may share the location of their state, where each has a folder.
     pub fn clash(&self, other: &JobSpec) -> Option<String> {

@@ -29,6 +29,25 @@ pub(crate) fn reads_back(read: &Place, written: &Place) -> bool {
     !written.parts[read.parts.len()..].iter().any(|part| hidden(part))
 }
 
+/// Whether a source at `read` would take in anything below `folder`, whatever its ending.
+///
+/// As [`reads_back`], names that are hidden are not read unless the source names them itself.
+pub(crate) fn reads_into(read: &Place, folder: &Place) -> bool {
+    if read.bucket != folder.bucket {
+        return false;
+    }
+    for (index, pattern) in read.parts.iter().enumerate() {
+        if pattern == "**" {
+            return !folder.parts[index..].iter().any(|part| hidden(part));
+        }
+        let Some(part) = folder.parts.get(index) else { return true };
+        if !matches(pattern, part) {
+            return false;
+        }
+    }
+    !folder.parts[read.parts.len()..].iter().any(|part| hidden(part))
+}
+
 /// Whether the rest of a source's location, below what is written, can name written files.
 fn could_be_written(rest: &[String]) -> bool {
     let other_ending = |last: &String| match last.rsplit_once('.') {
