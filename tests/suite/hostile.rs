@@ -159,71 +159,77 @@ fn slow_connections(http: &str, flight: &str) -> Vec<TcpStream> {
     open
 }
 
+/// What the load was, and what was measured under it.
+struct Outcome {
+    asked: usize,
+    tickets: usize,
+    files: usize,
+    longest: Duration,
+    measured: measured::Figures,
+}
+
+/// Everything at once, for as long as [`LOAD`].
+async fn under_load(service: &Service, flight: &str, folder: &Path) -> Outcome {
+    let over = Arc::new(AtomicBool::new(false));
+    let measuring = Measured::start(service.pid(), &service.http, Arc::clone(&over));
+    let fed = Arc::new(AtomicUsize::new(0));
+    let mut feeding = JoinSet::new();
+    let (path, ends, count) = (folder.to_owned(), Arc::clone(&over), Arc::clone(&fed));
+    feeding.spawn(async move {
+        for number in 1.. {
+            if ends.load(Ordering::SeqCst) {
+                return;
+            }
+            feed(&path, number);
+            count.store(number as usize, Ordering::SeqCst);
+            tokio::time::sleep(INTERVAL / 4).await;
+        }
+    });
+    let mut asking = JoinSet::new();
+    asking.spawn(hostile_clients(flight.to_owned(), Arc::clone(&over)));
+    let mut sending = JoinSet::new();
+    sending.spawn(damaged_tickets(flight.to_owned(), Arc::clone(&over)));
+    let (http, grpc) = (service.http.clone(), flight.to_owned());
+    let slow = tokio::task::spawn_blocking(move || slow_connections(&http, &grpc));
+    tokio::time::sleep(LOAD).await;
+    over.store(true, Ordering::SeqCst);
+    let (longest, asked) = asking.join_next().await.unwrap().unwrap();
+    let tickets = sending.join_next().await.unwrap().unwrap();
+    let measured = measuring.end().await;
+    feeding.join_all().await;
+    drop(slow.await.unwrap());
+    Outcome { asked, tickets, files: fed.load(Ordering::SeqCst), longest, measured }
+}
+
+/// The processes of queries that are left, and the ticks of processor time that they use when
+/// nobody asks anything.
+async fn left_over(service: &Service) -> (usize, u64) {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let processes = query_processes(service.pid());
+    let ticks = || processes.iter().map(|pid| cpu_ticks(*pid)).sum::<u64>();
+    let before = ticks();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    (processes.len(), ticks() - before)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn heavy_and_hostile_use_holds_up_no_probe_no_epoch_and_no_end() {
     let folder = prepare();
     let seconds = format!("{}s", QUERY_TIME_MAX.as_secs());
-    let arguments = [
-        "--flight",
-        "127.0.0.1:0",
-        "--query-memory-max",
-        "64MiB",
-        "--query-time-max",
-        &seconds,
-        "--queries-max",
-        "6",
-        "job.yaml",
-    ];
+    let limits =
+        ["--query-memory-max", "64MiB", "--query-time-max", &seconds, "--queries-max", "6"];
+    let arguments = [&["--flight", "127.0.0.1:0", "job.yaml"][..], &limits].concat();
     let mut service = Service::start(folder.path(), &arguments, &[]);
     let flight = service.flight();
     service.job_that("steady", |job| job["epoch"].as_u64() >= Some(1)).await;
 
-    let over = Arc::new(AtomicBool::new(false));
-    let measuring = Measured::start(service.pid(), &service.http, Arc::clone(&over));
-    let fed = Arc::new(AtomicUsize::new(0));
-    let mut load = JoinSet::new();
-    {
-        let (path, over, fed) = (folder.path().to_owned(), Arc::clone(&over), Arc::clone(&fed));
-        load.spawn(async move {
-            for number in 1.. {
-                if over.load(Ordering::SeqCst) {
-                    return;
-                }
-                feed(&path, number);
-                fed.store(number as usize, Ordering::SeqCst);
-                tokio::time::sleep(INTERVAL / 4).await;
-            }
-        });
-    }
-    let mut asking = JoinSet::new();
-    asking.spawn(hostile_clients(flight.clone(), Arc::clone(&over)));
-    let mut tickets = JoinSet::new();
-    tickets.spawn(damaged_tickets(flight.clone(), Arc::clone(&over)));
-    let http = service.http.clone();
-    let (slow_http, slow_flight) = (http.clone(), flight.clone());
-    let slow = tokio::task::spawn_blocking(move || slow_connections(&slow_http, &slow_flight));
-    tokio::time::sleep(LOAD).await;
-    over.store(true, Ordering::SeqCst);
-    let (longest, asked) = asking.join_next().await.unwrap().unwrap();
-    let sent = tickets.join_next().await.unwrap().unwrap();
-    let measured = measuring.end().await;
-    load.join_all().await;
-    drop(slow.await.unwrap());
-
-    // What is over is over: nothing of it works on.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let processes = query_processes(service.pid());
-    let before: u64 = processes.iter().map(|pid| cpu_ticks(*pid)).sum();
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let after: u64 = processes.iter().map(|pid| cpu_ticks(*pid)).sum();
-
+    let Outcome { asked, tickets, files, longest, measured } =
+        under_load(&service, &flight, folder.path()).await;
+    let (processes, ticks) = left_over(&service).await;
     let channel = connect(&flight).await;
     let (late, epochs) = epoch_gaps(&channel).await;
     let mut heavy = JoinSet::new();
-    {
-        let (channel, sql) = (channel.clone(), HOSTILE[0]);
-        heavy.spawn(async move { ask(&channel, sql).await });
-    }
+    heavy.spawn(async move { ask(&channel, HOSTILE[0]).await });
     tokio::time::sleep(Duration::from_millis(300)).await;
     service.signal("TERM");
     let told = Instant::now();
@@ -232,28 +238,25 @@ async fn heavy_and_hostile_use_holds_up_no_probe_no_epoch_and_no_end() {
     drop(heavy.join_next().await);
 
     let bytes_max = JOB_BYTES_MAX + QUERIES_MAX * QUERY_BYTES_MAX + HEADROOM_BYTES;
+    println!("{asked} hostile statements, {tickets} damaged tickets, {files} files in {LOAD:?}");
+    println!("  health: {} probes, the slowest {:?}", measured.probes, measured.slowest);
+    println!("  epochs: {epochs}, the longest gap {late:?}, the interval {INTERVAL:?}");
     println!(
-        "{asked} hostile statements and {sent} damaged tickets in {LOAD:?}, {epochs} epochs of {} \
-         files\n  health: {} probes, the slowest {:?}\n  epochs: the longest gap {late:?}, the \
-         interval {INTERVAL:?}\n  memory: {} MiB at most, {} MiB of it the service; the limits are \
-         {} MiB\n  queries: the longest {longest:?}, the limit {QUERY_TIME_MAX:?}; {} processes \
-         are left, which used {} ticks in 500 ms\n  SIGTERM: {stopping:?}",
-        fed.load(Ordering::SeqCst),
-        measured.probes,
-        measured.slowest,
+        "  memory: {} MiB at most, {} MiB of it the service; the limits are {} MiB",
         measured.bytes_max >> 20,
         measured.own_bytes_max >> 20,
-        bytes_max >> 20,
-        processes.len(),
-        after - before,
+        bytes_max >> 20
     );
+    println!("  queries: the longest {longest:?}, the limit {QUERY_TIME_MAX:?}");
+    println!("  afterwards {processes} processes are left, which used {ticks} ticks in 500 ms");
+    println!("  SIGTERM: {stopping:?}");
     assert!(asked > 20, "{asked}");
     assert!(measured.probes > 100 && measured.failed.is_empty(), "{:?}", measured.failed);
     assert!(measured.slowest < Duration::from_millis(500), "{:?}", measured.slowest);
     assert!(epochs > 8 && late < 2 * INTERVAL, "{epochs} {late:?}");
     assert!(measured.bytes_max < bytes_max, "{}", measured.bytes_max);
     assert!(longest < QUERY_TIME_MAX + Duration::from_secs(2), "{longest:?}");
-    assert!(after - before <= 2, "{processes:?} work on");
+    assert!(ticks <= 2, "{processes} processes work on");
     assert!(stopping < Duration::from_secs(15), "{stopping:?}");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
