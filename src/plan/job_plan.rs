@@ -23,7 +23,9 @@ use super::query::{Prepared, Query, REVISION, arrow_schema, sink_projection};
 use super::stage::Stage;
 use super::subqueries::flattened;
 use crate::operator::StreamTable;
-use crate::sql::{JobStatement, Refusal, SqlError, StatementKind, check_plan_size};
+use crate::sql::{
+    JobStatement, Refusal, SqlError, StatementKind, check_plan_size, with_meanings_apart,
+};
 
 /// A source as the planner sees it.
 #[derive(Debug, Clone)]
@@ -155,6 +157,8 @@ struct Planner<'a> {
     /// By source, where there is any.
     lateness_us: BTreeMap<String, i64>,
     views: BTreeMap<String, Box<SqlQuery>>,
+    /// The views that were refused, in lower case.
+    refused: BTreeSet<String>,
     plan: JobPlan,
     problems: Vec<SqlError>,
 }
@@ -184,17 +188,24 @@ impl<'a> Planner<'a> {
             event_times,
             lateness_us,
             views: BTreeMap::new(),
+            refused: BTreeSet::new(),
             plan,
             problems: vec![],
         })
     }
 
     async fn statement(&mut self, statement: &JobStatement) {
+        if self.reads_refused(&statement.query) {
+            // What is wrong was said of the view.
+            self.refuse_view(statement);
+            return;
+        }
         let planned = match &statement.kind {
             StatementKind::View { name, columns } => self.view(statement, name, columns).await,
             StatementKind::Insert { sink } => self.insert(statement, sink).await,
         };
         if let Err(error) = planned {
+            self.refuse_view(statement);
             let place = Refusal::of(&error).and_then(|refusal| {
                 let mut texts = self.views_of(&statement.query);
                 texts.push(&statement.query);
@@ -204,17 +215,25 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Whether `query` reads a view that was refused.
+    fn reads_refused(&self, query: &SqlQuery) -> bool {
+        relations_of(query).iter().any(|name| self.refused.contains(name))
+    }
+
+    /// Remembers that the view of `statement` is not there, unless another of its name is.
+    fn refuse_view(&mut self, statement: &JobStatement) {
+        if let StatementKind::View { name, .. } = &statement.kind
+            && !self.event_times.contains_key(name)
+            && !self.views.contains_key(name)
+        {
+            self.refused.insert(name.to_lowercase());
+        }
+    }
+
     /// The queries of all views that `query` reads, each after those that it reads itself.
     fn views_of(&self, query: &SqlQuery) -> Vec<&SqlQuery> {
-        let mut names = BTreeSet::new();
-        let visited = visit_relations(query, |name| {
-            names.insert(name.to_string().replace('"', "").to_lowercase());
-            ControlFlow::<()>::Continue(())
-        });
+        let names = relations_of(query);
         let mut texts: Vec<&SqlQuery> = Vec::new();
-        if visited.is_break() {
-            return texts;
-        }
         for (name, text) in &self.views {
             if names.contains(&name.to_lowercase()) && *text.as_ref() != *query {
                 let below = self.views_of(text).into_iter().chain([text.as_ref()]);
@@ -339,9 +358,10 @@ impl<'a> Planner<'a> {
 
     async fn query(&self, statement: &JobStatement) -> Result<LogicalPlan> {
         let query = SqlStatement::Query(statement.query.clone());
-        let plan = self.state.statement_to_plan(Statement::Statement(Box::new(query))).await?;
+        let query = Statement::Statement(Box::new(query));
+        let plan = self.state.statement_to_plan(query).await?;
         check_plan_size(&plan).map_err(DataFusionError::Plan)?;
-        Ok(plan)
+        with_meanings_apart(plan)
     }
 
     fn check_same_schema(&self, sink: &str, schema: &SchemaRef) -> Result<()> {
@@ -381,6 +401,18 @@ impl<'a> Planner<'a> {
         }
         self.plan.order = ordered(&self.plan);
         if self.problems.is_empty() { Ok(self.plan) } else { Err(self.problems) }
+    }
+}
+
+/// The names of all that `query` reads, in lower case.
+fn relations_of(query: &SqlQuery) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let visited = visit_relations(query, |name| {
+        names.insert(name.to_string().replace('"', "").to_lowercase());
+        ControlFlow::<()>::Continue(())
+    });
+    match visited {
+        ControlFlow::Continue(()) | ControlFlow::Break(()) => names,
     }
 }
 

@@ -1,12 +1,12 @@
 //! Expressions as a person writes them, for refusals and `explain`: without relations, casts that the
 //! planner added, and the types of literals.
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion::logical_expr::{BinaryExpr, Expr};
 
 use crate::sql::{
-    field_path, function_spoken, interval_spoken, is_bare_function, with_intervals_spoken,
+    field_path, function_spoken, interval_spoken, is_bare_function, is_utc, with_intervals_spoken,
 };
 
 /// `expr` in SQL, more or less: what has no short form is shown as DataFusion does.
@@ -14,11 +14,23 @@ pub(super) fn spoken(expr: &Expr) -> String {
     match expr {
         Expr::Column(column) => column.name.clone(),
         Expr::Alias(alias) => spoken(&alias.expr),
-        // A time to its day is the user's; what the planner casts, it casts to more.
+        // A time to its day, to another zone or to whole seconds is the user's; what the planner
+        // casts, it casts to more.
         Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Date32) => {
             format!("CAST({} AS DATE)", spoken(&cast.expr))
         }
-        Expr::Cast(cast) => spoken(&cast.expr),
+        Expr::Cast(cast) => match cast.field.data_type() {
+            DataType::Timestamp(_, Some(zone)) if !is_utc(zone) => {
+                format!("{} AT TIME ZONE '{zone}'", spoken_with_utc(&cast.expr))
+            }
+            DataType::Timestamp(TimeUnit::Second, _) => {
+                format!("CAST({} AS TIMESTAMP(0))", spoken(&cast.expr))
+            }
+            DataType::Timestamp(TimeUnit::Millisecond, _) => {
+                format!("CAST({} AS TIMESTAMP(3))", spoken(&cast.expr))
+            }
+            _ => spoken(&cast.expr),
+        },
         Expr::Literal(value, _) => match value.try_as_str().flatten() {
             Some(text) => format!("'{}'", text.replace('\'', "''")),
             None => interval_spoken(value).unwrap_or_else(|| value.to_string()),
@@ -37,6 +49,17 @@ pub(super) fn spoken(expr: &Expr) -> String {
         }
         Expr::AggregateFunction(call) => aggregate(call),
         other => with_intervals_spoken(&other.human_display().to_string()),
+    }
+}
+
+/// As [`spoken`], below a cast to another time zone, where one to UTC says what the time is of.
+fn spoken_with_utc(expr: &Expr) -> String {
+    match expr {
+        Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(_, Some(zone)) if is_utc(zone)) =>
+        {
+            format!("{} AT TIME ZONE 'UTC'", spoken(&cast.expr))
+        }
+        other => spoken(other),
     }
 }
 

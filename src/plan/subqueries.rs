@@ -7,9 +7,7 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::execution::context::SessionState;
-use datafusion::logical_expr::expr::{InSubquery, SetComparison, SetQuantifier};
-use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Operator, Subquery};
+use datafusion::logical_expr::{Expr, LogicalPlan, Operator, Subquery};
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
@@ -17,6 +15,7 @@ use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 
 use super::refuse;
+use crate::sql::with_three_values;
 
 /// The sources, with their event times.
 type Sources = BTreeMap<String, Vec<String>>;
@@ -33,7 +32,7 @@ pub(super) fn flattened(
     let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Vec::new();
     let mut plan = plan;
     if has_subquery(&plan, sources)? {
-        plan = plan.transform_up_with_subqueries(three_valued).data()?;
+        plan = with_three_values(plan)?;
         rules.push(Arc::new(RewriteSetComparison::new()));
         rules.push(Arc::new(DecorrelatePredicateSubquery::new()));
         rules.push(Arc::new(ScalarSubqueryToJoin::new()));
@@ -127,34 +126,6 @@ fn refuse_lone_aggregate(subquery: &Subquery) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// IN below OR, NOT and the like as ANY, and NOT IN as ALL: of IN DataFusion knows true and false there,
-/// of those also that it is not known, for NULL.
-fn three_valued(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let LogicalPlan::Filter(filter) = plan else { return Ok(Transformed::no(plan)) };
-    let parts = split_conjunction_owned(filter.predicate).into_iter().map(|part| match part {
-        Expr::InSubquery(_) => Ok(part),
-        part => part.transform_up(as_comparison).data(),
-    });
-    let parts = parts.collect::<Result<Vec<Expr>>>()?;
-    let Some(predicate) = conjunction(parts) else {
-        return Ok(Transformed::no(filter.input.as_ref().clone()));
-    };
-    let filter = Filter::try_new(predicate, filter.input)?;
-    Ok(Transformed::yes(LogicalPlan::Filter(filter)))
-}
-
-fn as_comparison(expr: Expr) -> Result<Transformed<Expr>> {
-    let Expr::InSubquery(InSubquery { expr, subquery, negated }) = expr else {
-        return Ok(Transformed::no(expr));
-    };
-    let (op, quantifier) = match negated {
-        true => (Operator::NotEq, SetQuantifier::All),
-        false => (Operator::Eq, SetQuantifier::Any),
-    };
-    let comparison = SetComparison::new(expr, subquery, op, quantifier);
-    Ok(Transformed::yes(Expr::SetComparison(comparison)))
 }
 
 /// A correlated NOT IN, which DataFusion plans for one pair of columns only, as the anti join that it

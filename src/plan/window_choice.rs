@@ -3,6 +3,7 @@
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, plan_err};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::lineage::{Origin, origin, unaliased};
@@ -11,7 +12,7 @@ use super::spoken::{all_spoken, spoken};
 use super::stream::Stream;
 use crate::sql::{
     Clause, WINDOW_END, WINDOW_START, WindowKey, WindowNode, WindowValue, Windows, interval_us,
-    planner_message, strip, window_key,
+    is_utc, planner_message, strip, window_key,
 };
 
 /// The units of date_trunc that are windows, in the spelling of messages.
@@ -286,6 +287,14 @@ enum Almost {
 }
 
 fn almost_window(expr: &Expr) -> Option<Almost> {
+    if let (Some(zone), Some(time)) = (local_zone(expr), expr.column_refs().into_iter().next()) {
+        let key = spoken(expr);
+        return Some(Almost::Endless(format!(
+            "windows are of UTC, and a day or an hour of '{zone}' is another; write GROUP BY \
+             date_bin(INTERVAL '15 minutes', {}), {key}, and add its rows up where you read them",
+            time.name
+        )));
+    }
     let call = match expr {
         Expr::Cast(cast)
             if matches!(cast.field.data_type(), DataType::Date32)
@@ -298,7 +307,9 @@ fn almost_window(expr: &Expr) -> Option<Almost> {
         _ => return None,
     };
     match (call.func.name(), call.args.as_slice()) {
-        ("date_trunc", [unit, time, ..]) => almost_truncation(unit, strip(time)),
+        ("date_trunc", [unit, time, ..]) => {
+            almost_truncation(unit, strip(time)).or_else(|| of_cast_time(call, 1))
+        }
         ("date_bin", [stride, time, rest @ ..]) => match (interval_us(stride), rest) {
             (Err(error), _) => Some(Almost::Endless(planner_message(&error))),
             (Ok(_), [origin]) if !matches!(strip(origin), Expr::Literal(..)) => {
@@ -309,10 +320,45 @@ fn almost_window(expr: &Expr) -> Option<Almost> {
                     spoken(time)
                 )))
             }
-            _ => None,
+            (Ok(_), _) => of_cast_time(call, 1),
         },
         _ => None,
     }
+}
+
+/// The time zone other than UTC that `expr` casts a time to.
+fn local_zone(expr: &Expr) -> Option<String> {
+    let mut found = None;
+    let walked = expr.apply(|expr| {
+        if let Expr::Cast(cast) = expr
+            && let DataType::Timestamp(_, Some(zone)) = cast.field.data_type()
+            && !is_utc(zone)
+        {
+            found = Some(zone.to_string());
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.ok().and(found)
+}
+
+/// `call` over the time itself, where its argument at `at` casts that to whole seconds or the like.
+fn of_cast_time(call: &ScalarFunction, at: usize) -> Option<Almost> {
+    let mut time = strip(call.args.get(at)?);
+    let is_cast = matches!(time, Expr::Cast(_));
+    while let Expr::Cast(cast) = time {
+        time = strip(&cast.expr);
+    }
+    if !is_cast || !matches!(time, Expr::Column(_)) {
+        return None;
+    }
+    let args: Vec<String> = call
+        .args
+        .iter()
+        .enumerate()
+        .map(|(position, arg)| spoken(if position == at { time } else { arg }))
+        .collect();
+    Some(Almost::Written(format!("{}({})", call.func.name(), args.join(", "))))
 }
 
 fn almost_truncation(unit: &Expr, time: &Expr) -> Option<Almost> {

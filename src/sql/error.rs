@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::TokenizerError;
 
 use super::reword::reworded;
+use super::{own_columns, second_meaning};
 
 /// A statement that cannot be planned, with its place in the SQL text where it is known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,13 +54,30 @@ impl SqlError {
     }
 }
 
-/// The planner's message without the wrappers that say nothing to a user.
+/// The planner's message without the wrappers and the names that say nothing to a user.
 pub fn planner_message(error: &DataFusionError) -> String {
+    let message = message_of(error);
+    let message = without_relation(message, own_columns::NAME);
+    without_relation(message, second_meaning::NAME)
+}
+
+/// `message` without the relations that are called `name` and a number.
+fn without_relation(message: String, name: &str) -> String {
+    let mut parts = message.split(name);
+    let Some(first) = parts.next() else { return message };
+    parts.fold(first.to_owned(), |said, part| {
+        said + part
+            .trim_start_matches(|letter: char| letter.is_ascii_digit())
+            .trim_start_matches('.')
+    })
+}
+
+fn message_of(error: &DataFusionError) -> String {
     match error {
         DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) => {
-            planner_message(inner)
+            message_of(inner)
         }
-        DataFusionError::Shared(inner) => planner_message(inner),
+        DataFusionError::Shared(inner) => message_of(inner),
         DataFusionError::Plan(message)
         | DataFusionError::NotImplemented(message)
         | DataFusionError::Execution(message) => reworded(message),
@@ -70,9 +88,7 @@ pub fn planner_message(error: &DataFusionError) -> String {
             ArrowError::ParseError(message) => reworded(message),
             other => reworded(&other.to_string()),
         },
-        DataFusionError::Collection(errors) => {
-            errors.first().map(planner_message).unwrap_or_default()
-        }
+        DataFusionError::Collection(errors) => errors.first().map(message_of).unwrap_or_default(),
         other => reworded(&other.strip_backtrace()),
     }
 }

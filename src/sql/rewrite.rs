@@ -5,19 +5,21 @@
 //! a statement's tables before it plans, but not among arguments: there `t` becomes
 //! `(SELECT * FROM t)`. Flink asks for the number of an interval's digits, `SECOND(4)`, which
 //! changes nothing here: it is dropped, for DataFusion refuses it. So is ORDER BY in an aggregate
-//! that no order changes, because DataFusion hands it to some as a further argument.
+//! that no order changes, because DataFusion hands it to some as a further argument. `own_columns.rs`
+//! names relations whose columns could be taken for something else.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, VisitMut, VisitorMut,
+    ObjectName, ObjectNamePart, Query, Select, SetExpr, TableFactor, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
+use super::own_columns::name_relations;
 use super::window_call::is_window_function;
 
 /// Drops `TABLE` before a name or a query where an argument begins.
@@ -102,6 +104,11 @@ struct Rewrites;
 
 impl VisitorMut for Rewrites {
     type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        name_relations(select);
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Expr::Interval(interval) = expr {

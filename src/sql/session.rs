@@ -12,6 +12,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::prelude::SessionConfig;
 
 use super::pane_function::pane_functions;
+use super::repeated_names::physical_rules;
 use super::struct_function::struct_function;
 use super::values::{ValueRule, value_aggregates, value_functions};
 use super::window_function::window_functions;
@@ -49,6 +50,7 @@ pub fn session_state(settings: &SessionSettings) -> SessionState {
         .with_runtime_env(Arc::clone(&settings.runtime))
         .with_default_features()
         .with_relation_planners(vec![Arc::new(WindowRelationPlanner)])
+        .with_physical_optimizer_rules(physical_rules())
         .build();
     register_functions(&mut state);
     state.add_analyzer_rule(Arc::new(ValueRule::over_canonical()));

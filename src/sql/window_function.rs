@@ -5,7 +5,7 @@
 //! planner of `plan/` recognises them among the grouping keys and computes them from the window;
 //! anywhere else they are refused.
 
-use datafusion::arrow::datatypes::{DataType, Field, Fields};
+use datafusion::arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{
@@ -92,7 +92,7 @@ pub struct WindowKey {
 /// # Errors
 /// When it is a window but its lengths are wrong.
 pub fn window_key(expr: &Expr) -> Result<Option<WindowKey>> {
-    let key = strip(expr);
+    let (key, unit_us) = under_casts(expr);
     if !is_window_call(key)
         && let Some(window) = window_call_in(key)
     {
@@ -118,13 +118,15 @@ pub fn window_key(expr: &Expr) -> Result<Option<WindowKey>> {
         (HOP, _) => plan_err!("hop takes a slide and a size, both intervals"),
         (SESSION, _) => plan_err!("session takes one gap: session(INTERVAL '5' MINUTE)"),
         ("date_trunc", [Expr::Literal(unit, _), Expr::Column(time)]) => {
-            Ok(truncation(unit).map(|shape| started(shape, time)))
+            let shape = truncation(unit).filter(|shape| begins_at(shape, unit_us));
+            Ok(shape.map(|shape| started(shape, time)))
         }
         ("date_bin", [stride, Expr::Column(time), rest @ ..]) => {
             let Ok(size_us) = interval_us(stride) else { return Ok(None) };
             let Some(origin_us) = origin_us(rest) else { return Ok(None) };
-            let shape = WindowShape::tumble(size_us, origin_us.rem_euclid(size_us.max(1)));
-            Ok(shape.ok().map(|shape| started(shape, time)))
+            let shape = WindowShape::tumble(size_us, origin_us.rem_euclid(size_us.max(1))).ok();
+            let shape = shape.filter(|shape| begins_at(shape, unit_us));
+            Ok(shape.map(|shape| started(shape, time)))
         }
         _ => Ok(None),
     }
@@ -152,15 +154,51 @@ fn window_call_in(expr: &Expr) -> Option<String> {
     walked.ok().and(found)
 }
 
-/// The expression under aliases and casts that keep a time's meaning.
+/// The expression under aliases and casts that change nothing of a time: not its instant, nor how its
+/// day, hour and second read. A cast to another time zone or to whole seconds stays.
 pub fn strip(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => strip(&alias.expr),
-        Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(_, _)) => {
-            strip(&cast.expr)
-        }
+        Expr::Cast(cast) => match cast.field.data_type() {
+            DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Nanosecond, zone)
+                if zone.as_deref().is_none_or(is_utc) =>
+            {
+                strip(&cast.expr)
+            }
+            _ => expr,
+        },
         other => other,
     }
+}
+
+/// Whether a time zone is UTC, by the names that a planner or a person gives it.
+pub fn is_utc(zone: &str) -> bool {
+    ["+00:00", "utc", "etc/utc", "z"].contains(&zone.to_lowercase().as_str())
+}
+
+/// The expression under the casts of a whole key, and the coarsest unit that they cast to.
+fn under_casts(expr: &Expr) -> (&Expr, i64) {
+    match expr {
+        Expr::Alias(alias) => under_casts(&alias.expr),
+        Expr::Cast(cast) => match cast.field.data_type() {
+            DataType::Timestamp(unit, zone) if zone.as_deref().is_none_or(is_utc) => {
+                let unit_us = match unit {
+                    TimeUnit::Second => 1_000_000,
+                    TimeUnit::Millisecond => 1_000,
+                    TimeUnit::Microsecond | TimeUnit::Nanosecond => 1,
+                };
+                let (inner, below_us) = under_casts(&cast.expr);
+                (inner, unit_us.max(below_us))
+            }
+            _ => (expr, 1),
+        },
+        other => (other, 1),
+    }
+}
+
+/// Whether all windows of `shape` begin at whole units, so that a cast to the unit keeps them apart.
+fn begins_at(shape: &WindowShape, unit_us: i64) -> bool {
+    shape.size_us() % unit_us == 0 && shape.offset_us() % unit_us == 0
 }
 
 fn of_event_time(windows: std::result::Result<Windows, String>) -> Result<Option<WindowKey>> {

@@ -19,6 +19,8 @@ mod hostile;
 mod job_cases;
 mod kill;
 mod leaping;
+mod local_time;
+mod names;
 mod otlp_receiver;
 mod outage;
 mod process;

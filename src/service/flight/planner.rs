@@ -21,7 +21,7 @@ use super::session::{query_session, template};
 use super::statement::parse;
 use super::stores::Stores;
 use super::wire::wire_schema;
-use crate::sql::check_plan_size;
+use crate::sql::{check_plan_size, with_meanings_apart, with_three_values};
 
 /// Plans statements; what it keeps between them is what storages and manifests cost to open.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ impl Planner {
             .with_allow_statements(false);
         only_queries.verify_plan(&plan)?;
         check_plan_size(&plan).map_err(QueryError::invalid)?;
-        Ok(Planned { session, plan })
+        Ok(Planned { session, plan: with_meanings_apart(with_three_values(plan)?)? })
     }
 }
 

@@ -179,6 +179,9 @@ impl Queries {
 mod tests {
     use std::time::Duration;
 
+    use datafusion::arrow::array::ArrayRef;
+    use datafusion::arrow::util::display::array_value_to_string;
+    use futures::StreamExt;
     use tidegauge_commitlog::SystemClock;
     use tonic::{Code, Status};
 
@@ -201,5 +204,72 @@ mod tests {
         let error = Status::from(queries.in_time(stalled).await.unwrap_err());
         assert_eq!(error.code(), Code::DeadlineExceeded);
         assert!(queries.in_time(async { Ok(1) }).await.is_ok());
+    }
+
+    /// The rows of `sql` as text, sorted.
+    async fn answer(sql: &str) -> Vec<String> {
+        let limits = QueryLimits::default();
+        let queries = Queries::new(Arc::new(NoJobs), Arc::new(SystemClock), limits).unwrap();
+        let question = Question { sql: sql.to_owned(), parameters: None };
+        let running = queries.run(&question).await.unwrap_or_else(|error| panic!("{sql}\n{error}"));
+        let batches: Vec<RecordBatch> = running.map(Result::unwrap).collect().await;
+        let mut rows = Vec::new();
+        for batch in batches {
+            for row in 0..batch.num_rows() {
+                let cell = |column: &ArrayRef| array_value_to_string(column, row).unwrap();
+                rows.push(batch.columns().iter().map(cell).collect::<Vec<_>>().join(" | "));
+            }
+        }
+        rows.sort();
+        rows
+    }
+
+    #[tokio::test]
+    async fn names_that_are_used_again_mean_each_what_they_say() {
+        let six = "(SELECT n AS x FROM (VALUES (6)) AS t(n))";
+        let tables = "WITH x AS (SELECT * FROM (VALUES (1, 1), (2, 2), (3, 3), (4, 4), (5, 5)) AS v(a, k)), \
+                      y AS (SELECT * FROM (VALUES (5, 9), (7, 9)) AS v(a, k)) ";
+        let cases = [
+            (format!("SELECT x + x AS x FROM (SELECT x + x AS x FROM {six})"), vec!["24"]),
+            (
+                format!(
+                    "SELECT y AS x FROM (SELECT x + x AS y FROM (SELECT x + x AS x FROM {six}))"
+                ),
+                vec!["24"],
+            ),
+            (
+                format!("SELECT max(x) AS x FROM (SELECT x + 1 AS x FROM {six}) HAVING max(x) > 6"),
+                vec!["7"],
+            ),
+            (
+                format!(
+                    "SELECT x FROM (SELECT x + 0 AS x FROM {six}) WHERE x IN (SELECT x FROM {six})"
+                ),
+                vec!["6"],
+            ),
+            (
+                format!(
+                    "{tables}SELECT y.k FROM x RIGHT JOIN (SELECT * FROM y WHERE a > 4) AS y ON x.a = y.a \
+                     WHERE x.k IS NULL"
+                ),
+                vec!["9"],
+            ),
+            (
+                format!(
+                    "{tables}SELECT a FROM y WHERE CASE WHEN a > 5 THEN a END NOT IN (SELECT a FROM x)"
+                ),
+                vec!["7"],
+            ),
+            (
+                format!(
+                    "{tables}SELECT a FROM (SELECT nullif(a, 5) AS a FROM y) AS z WHERE a NOT IN (SELECT a \
+                     FROM x) OR a = 1"
+                ),
+                vec!["7"],
+            ),
+        ];
+        for (sql, rows) in cases {
+            assert_eq!(answer(&sql).await, rows, "{sql}");
+        }
     }
 }

@@ -51,6 +51,7 @@ pub(super) fn template() -> Result<SessionState> {
         .with_default_features()
         .with_file_formats(vec![])
         .with_table_factories(Default::default())
+        .with_physical_optimizer_rules(crate::sql::physical_rules())
         .build();
     for name in UNBOUNDED_FUNCTIONS {
         state.deregister_udf(name)?;

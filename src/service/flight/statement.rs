@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::error::QueryError;
-use crate::sql::check_nesting;
+use crate::sql::{check_nesting, with_own_columns};
 
 /// The longest statement.
 const SQL_BYTES_MAX: usize = 1 << 20;
@@ -34,6 +34,7 @@ pub(super) fn parse(state: &SessionState, sql: &str) -> Result<Statement, QueryE
         return Err(QueryError::invalid(format!("{} is refused; {ANSWERED}", words.join(" "))));
     }
     number_placeholders(&mut statement);
+    keep_own_columns(&mut statement);
     Ok(statement)
 }
 
@@ -102,6 +103,14 @@ fn number_placeholders(statement: &mut Statement) {
             });
         }
         Statement::Explain(explain) => number_placeholders(&mut explain.statement),
+        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => {}
+    }
+}
+
+fn keep_own_columns(statement: &mut Statement) {
+    match statement {
+        Statement::Statement(statement) => with_own_columns(statement),
+        Statement::Explain(explain) => keep_own_columns(&mut explain.statement),
         Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => {}
     }
 }

@@ -1,6 +1,8 @@
-#!/bin/bash
-# DataFusion moves a filter of one side of an outer join to the other, where both have a column of that name.
-# Exits 0 while datafusion 55.0.0 of PyPI (the engine 55.2.0) does so, 1 when that changes.
+#!/usr/bin/env bash
+# Expected: x RIGHT JOIN y ON x.a = y.a WHERE x.k IS NULL gives the rows of y without a partner. Found: where
+# y has a column k too, and the two sides are swapped, DataFusion 55 finds the filter's column by its name
+# (FilterPushdown of physical plans), filters y.k instead, and gives no row. Another name mends it.
+# For users of Tidegauge: the rule is left out where a plan has a name twice.
 set -euo pipefail
 FOLDER=$(mktemp -d)
 trap 'rm -rf "$FOLDER"' EXIT

@@ -1,6 +1,7 @@
-#!/bin/bash
-# NOT IN of an expression that may be NULL over columns that may not gives rows, and so does NOT IN below OR.
-# Exits 0 while datafusion 55.0.0 of PyPI (the engine 55.2.0) does so, 1 when that changes.
+#!/usr/bin/env bash
+# Expected: in HAVING max(k), k is the column of FROM, whatever SELECT calls k. Found: over a query in
+# brackets without a name DataFusion 55 takes it for what SELECT calls so; over a table it does not.
+# For users of Tidegauge: such a query is given a name before it is planned.
 set -euo pipefail
 FOLDER=$(mktemp -d)
 trap 'rm -rf "$FOLDER"' EXIT
@@ -31,11 +32,10 @@ def seen(sql, datafusion, duckdb):
 
 
 for engine in (lambda sql: context.sql(sql).collect(), other.sql):
-    engine("CREATE TABLE t AS SELECT * FROM (VALUES (1), (2), (3)) AS v(c)")
-    engine("CREATE TABLE u AS SELECT * FROM (VALUES (NULL), (1)) AS v(c)")
-# CASE gives NULL for 1 and 2, of which it is not known whether they are 3.
-seen("SELECT c FROM t WHERE CASE WHEN c > 2 THEN c END NOT IN (SELECT c FROM t WHERE c < 3)", [(1,), (2,), (3,)], [(3,)])
-seen("SELECT c FROM u WHERE c NOT IN (SELECT c FROM t WHERE c > 2) OR c = 7", [(1,), (None,)], [(1,)])
+    engine("CREATE TABLE t AS SELECT * FROM (VALUES (1), (2), (3), (4)) AS v(k)")
+ASKED = "SELECT k % 2 AS k, count(*) AS n FROM {} GROUP BY k % 2 HAVING max(k) >= 3"
+seen(ASKED.format("t"), [(0, 2), (1, 2)], [(0, 2), (1, 2)])
+seen(ASKED.format("(SELECT k + 0 AS k FROM t)"), [], [(0, 2), (1, 2)])
 
 sys.exit(changed)
 P
