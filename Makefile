@@ -37,9 +37,10 @@ test: $(PYTHON_READY)
 	cargo test --locked --package tidegauge-commitlog
 	$(TIDEGAUGE) test
 
-# The differential property test for a night: PROPERTY_SEED repeats a run, PROPERTY_CASE one case of it.
-soak:
-	PROPERTY_CASES=$${PROPERTY_CASES:-100000} cargo test --locked --workspace \
+# The differential property test for a night, every case held to DuckDB as well: PROPERTY_SEED repeats
+# a run, PROPERTY_CASE one case of it.
+soak: $(PYTHON_READY)
+	PROPERTY_CASES=$${PROPERTY_CASES:-100000} PROPERTY_DUCKDB=$${PROPERTY_DUCKDB:-1} cargo test --locked --workspace \
 		--exclude tidegauge-commitlog --test main -- --nocapture a_stream_gives_what_the_batch_query_gives
 
 .venv/.ready: tests/python/requirements.txt tests/python/install.sh

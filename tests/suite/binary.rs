@@ -80,7 +80,8 @@ pub fn python(script: &str, arguments: &[&str]) -> Option<Finished> {
     Some(output.unwrap().into())
 }
 
-fn interpreter() -> Option<&'static Path> {
+/// A Python that has what tests need; none, and the reason printed, where there is none.
+pub fn interpreter() -> Option<&'static Path> {
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
     FOUND.get_or_init(find_interpreter).as_deref()
 }

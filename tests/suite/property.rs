@@ -12,6 +12,8 @@
 //!   PROPERTY_SEED=7           from which seed; a failure prints its own
 //!   PROPERTY_CASE=42          only this one
 //!   PROPERTY_FAILURES=10      go on until so many have failed
+//!   PROPERTY_DUCKDB=1         hold every case to DuckDB, too; 10 is every tenth, which is done unless
+//!                             another is said, 0 none
 //! ```
 
 mod chain;
@@ -20,16 +22,18 @@ mod crew;
 mod found;
 mod inside;
 mod lateness;
+mod nest;
 mod query;
 mod reference;
+mod second_reference;
 mod table;
 mod windows;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use datafusion::arrow::array::AsArray;
+use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::compute::max;
 use datafusion::arrow::datatypes::Int32Type;
 use proptest::prelude::*;
@@ -41,9 +45,12 @@ use chain::{DrawnChain, Program, drawn_chain};
 use crew::workers_of_this_process;
 use lateness::Lateness;
 use reference::Reference;
+use second_reference::SecondReference;
 use table::{DrawnTable, Limits, RawTable, raw_table};
 
 const CASES: u32 = 5_000;
+/// Every case whose number is a multiple of it is held to DuckDB.
+const DUCKDB_EVERY: u32 = 10;
 /// The progress of long runs is shown after so many cases.
 const SHOWN_EVERY: u32 = 1_000;
 
@@ -206,7 +213,9 @@ fn a_stream_gives_what_the_batch_query_gives() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicU32::new(cases.start);
     let failures: Mutex<Vec<String>> = Mutex::new(Vec::new());
-    let revised = AtomicU32::new(0);
+    let seen = Seen::default();
+    let every = setting("PROPERTY_DUCKDB").unwrap_or(DUCKDB_EVERY);
+    let second = if every > 0 { SecondReference::start() } else { None };
     let is_over = || failures.lock().unwrap().len() >= failures_max;
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -219,7 +228,8 @@ fn a_stream_gives_what_the_batch_query_gives() {
                     if case >= cases.end {
                         break;
                     }
-                    if let Err(why) = check(&runtime, &workers, (seed, case), &revised) {
+                    let second = second.as_ref().filter(|_| case.is_multiple_of(every));
+                    if let Err(why) = check(&runtime, &workers, (seed, case), (&seen, second)) {
                         eprintln!("{why}");
                         failures.lock().unwrap().push(why);
                     }
@@ -230,7 +240,13 @@ fn a_stream_gives_what_the_batch_query_gives() {
             });
         }
     });
-    eprintln!("PROPERTY_SEED={seed}: {} cases wrote windows again", revised.into_inner());
+    let Seen { revised, twice, steps } = seen;
+    eprintln!(
+        "PROPERTY_SEED={seed}: {} cases wrote windows again; {} were held to DuckDB, in {} steps",
+        revised.into_inner(),
+        twice.into_inner(),
+        steps.into_inner()
+    );
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{} cases failed; the first:\n{}", failures.len(), failures[0]);
 }
@@ -241,7 +257,7 @@ fn check(
     runtime: &tokio::runtime::Runtime,
     workers: &Arc<Cluster>,
     (seed, number): (u32, u32),
-    revised: &AtomicU32,
+    (seen, second): (&Seen, Option<&SecondReference>),
 ) -> Result<(), String> {
     let mut bytes = [0_u8; 32];
     bytes[..4].copy_from_slice(&seed.to_le_bytes());
@@ -255,7 +271,7 @@ fn check(
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let outcome = TestRunner::new_with_rng(config, rng).run(&drawn_case(), |case| {
         let workers = case.on_workers.then(|| Arc::clone(workers));
-        let (stream, batch) = runtime.block_on(both(&case, workers, revised));
+        let (stream, batch) = runtime.block_on(both(&case, workers, (seen, second)))?;
         prop_assert_eq!(stream, batch);
         Ok(())
     });
@@ -266,12 +282,18 @@ fn check(
 async fn both(
     case: &Case,
     workers: Option<Arc<Cluster>>,
-    revised: &AtomicU32,
-) -> (Vec<Vec<String>>, Vec<Vec<String>>) {
-    let sources = case.sources().into_iter().map(|(name, table)| (name, table.batch())).collect();
-    let reference = Reference::new(sources, Lateness::of(case));
+    (seen, second): (&Seen, Option<&SecondReference>),
+) -> Result<(Vec<Vec<String>>, Vec<Vec<String>>), TestCaseError> {
+    let sources = case.sources().into_iter().map(|(name, table)| (name, table.batch()));
+    let sources: Vec<(&str, RecordBatch)> = sources.collect();
+    let reference = Reference::new(sources.clone(), Lateness::of(case));
     let (program, answers) = case.program();
-    reference.run(&program.steps).await;
+    let made = reference.run(&program.steps).await;
+    if let Some(second) = second {
+        let steps = second.compare(&sources, &program.steps, &made).map_err(TestCaseError::fail)?;
+        seen.twice.fetch_add(1, Ordering::Relaxed);
+        seen.steps.fetch_add(steps, Ordering::Relaxed);
+    }
     let sinks = crash::as_a_stream(case, workers).await;
     let (mut stream, mut batch) = (Vec::new(), Vec::new());
     for ((view, sink), chain) in answers.iter().zip(sinks).zip(&case.chains) {
@@ -279,7 +301,7 @@ async fn both(
         let sink = match sink.schema().index_of("_revision") {
             Ok(at) => {
                 let is_revised = max(sink.column(at).as_primitive::<Int32Type>()) > Some(0);
-                revised.fetch_add(u32::from(is_revised), Ordering::Relaxed);
+                seen.revised.fetch_add(u32::from(is_revised), Ordering::Relaxed);
                 reference.last_revisions(sink, view, &chain.window_columns()).await
             }
             Err(_) => sink,
@@ -287,5 +309,15 @@ async fn both(
         stream.push(sorted_text(&[sink]));
         batch.push(sorted_text(&[rows]));
     }
-    (stream, batch)
+    Ok((stream, batch))
+}
+
+/// What the cases of a run were.
+#[derive(Default)]
+struct Seen {
+    /// Those whose late rows changed windows.
+    revised: AtomicU32,
+    /// Those that were held to DuckDB, and in how many steps.
+    twice: AtomicU32,
+    steps: AtomicU64,
 }

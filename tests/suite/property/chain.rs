@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::inside::{Link, drawn_link};
+use super::nest::{DrawnNest, drawn_nest};
 use super::query::{COLUMNS, DrawnBody, drawn_body};
 use super::reference::Step;
 use super::windows::{DrawnWindow, Spelling, drawn_window};
@@ -18,13 +19,16 @@ pub struct Program {
 impl Program {
     /// Adds a view that is the same on both sides.
     pub fn view(&mut self, name: &str, sql: &str) {
-        self.view_of(name, sql, sql);
+        self.views.push(format!("CREATE VIEW {name} AS {sql}"));
+        let (name, sql) = (name.to_owned(), sql.to_owned());
+        self.steps.push(Step::Query { name, sql, said: None });
     }
 
-    /// Adds a view that has another text in the reference.
-    pub fn view_of(&mut self, name: &str, job: &str, reference: &str) {
+    /// Adds a view that plain DataFusion has to be asked for in other words.
+    pub fn view_said(&mut self, name: &str, job: &str, reference: &str) {
         self.views.push(format!("CREATE VIEW {name} AS {job}"));
-        self.steps.push(Step::Query { name: name.to_owned(), sql: reference.to_owned() });
+        let (name, sql, said) = (name.to_owned(), reference.to_owned(), Some(job.to_owned()));
+        self.steps.push(Step::Query { name, sql, said });
     }
 }
 
@@ -85,6 +89,9 @@ struct DrawnStage {
     /// The other view of the same windows, where the question above takes one; of the second
     /// source where that is said.
     partner: Option<(DrawnBody, bool)>,
+    /// Queries inside queries, below the window and above what stands over it.
+    below: Option<DrawnNest>,
+    above: Option<DrawnNest>,
 }
 
 /// A query of one to three stages.
@@ -95,10 +102,14 @@ pub struct DrawnChain {
 
 fn drawn_stage() -> impl Strategy<Value = DrawnStage> {
     let partner = proptest::option::of((drawn_body(), proptest::bool::weighted(0.4)));
-    (drawn_window(), drawn_body(), drawn_link(), partner).prop_map(
-        |(window, body, link, partner)| {
+    let nests = (
+        proptest::option::weighted(0.15, drawn_nest()),
+        proptest::option::weighted(0.25, drawn_nest()),
+    );
+    (drawn_window(), drawn_body(), drawn_link(), partner, nests).prop_map(
+        |(window, body, link, partner, (below, above))| {
             let partner = partner.filter(|_| link.is_of_two());
-            DrawnStage { window, body, link, partner }
+            DrawnStage { window, body, link, partner, below, above }
         },
     )
 }
@@ -194,7 +205,11 @@ impl DrawnStage {
         input: &Relation,
         waits_for: &'static [&'static str],
     ) -> Relation {
-        let a = self.body.ask(program, name, &self.window, input, waits_for);
+        let input = match &self.below {
+            Some(nest) => nest.below(program, &format!("{name}_under"), input),
+            None => input.clone(),
+        };
+        let a = self.body.ask(program, name, &self.window, &input, waits_for);
         let b = match &self.partner {
             Some((body, second)) => {
                 let source = Relation::source(if *second { "u" } else { "t" });
@@ -202,6 +217,11 @@ impl DrawnStage {
             }
             None => a.clone(),
         };
-        self.link.above(program, &format!("{name}_above"), a, &b)
+        let relation = self.link.above(program, &format!("{name}_above"), a, &b);
+        let is_closed = self.body.is_closed(&self.window) || self.link.is_closed();
+        match &self.above {
+            Some(nest) => nest.above(program, &format!("{name}_over"), relation, is_closed),
+            None => relation,
+        }
     }
 }

@@ -74,8 +74,8 @@ impl Link {
         let (sql, more) = self.sql(&a, b);
         match self {
             // Plain DataFusion takes one pair of columns only: what it means, for the reference.
-            Self::NotIn => program.view_of(name, &sql, &not_in(&a, b, "")),
-            Self::NotInOr => program.view_of(name, &sql, &not_in(&a, b, " OR a.x = 1")),
+            Self::NotIn => program.view_said(name, &sql, &not_in(&a, b, "")),
+            Self::NotInOr => program.view_said(name, &sql, &not_in(&a, b, " OR a.x = 1")),
             _ => program.view(name, &sql),
         }
         Relation { name: name.to_owned(), more, ..a }

@@ -183,7 +183,7 @@ impl DrawnBody {
             false => self.by_expression(program, name, window, &input, waits_for),
         };
         program.views.push(format!("CREATE VIEW {name} AS {job}"));
-        program.steps.push(Step::Query { name: name.to_owned(), sql: reference });
+        program.steps.push(Step::Query { name: name.to_owned(), sql: reference, said: None });
         let window_columns: Vec<String> =
             window.columns().iter().map(|(_, to)| (*to).to_owned()).collect();
         let more = match self.kind_in(window) {
@@ -221,7 +221,7 @@ impl DrawnBody {
         let keys = self.keys.iter().enumerate().map(|(at, (key, _))| format!(", {key} AS by{at}"));
         let keys: String = keys.collect();
         let sql = format!("SELECT *{keys} FROM {}{condition}", input.name);
-        program.steps.push(Step::Query { name: keyed.clone(), sql });
+        program.steps.push(Step::Query { name: keyed.clone(), sql, said: None });
         let windows = format!("{name}_windows");
         program.steps.push(Step::Windows {
             name: windows.clone(),

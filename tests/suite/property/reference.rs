@@ -21,8 +21,8 @@ use super::windows::Family;
 /// One table of the reference, made of those before it.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// The answer of a query.
-    Query { name: String, sql: String },
+    /// The answer of a query; `said` is the job's text of it, where that is plain SQL and another.
+    Query { name: String, sql: String, said: Option<String> },
     /// The rows of a table once for each window that holds them.
     Windows {
         name: String,
@@ -64,10 +64,12 @@ impl Reference {
         reference
     }
 
-    pub async fn run(&self, steps: &[Step]) {
+    /// Makes the tables of `steps`, and gives them in their order.
+    pub async fn run(&self, steps: &[Step]) -> Vec<RecordBatch> {
+        let mut made = Vec::with_capacity(steps.len());
         for step in steps {
-            match step {
-                Step::Query { name, sql } => self.register(name, self.query(sql).await),
+            let (name, rows) = match step {
+                Step::Query { name, sql, .. } => (name, self.query(sql).await),
                 Step::Windows { name, input, time, shift_us, family, partition, waits_for } => {
                     let rows = self.query(&format!("SELECT * FROM {input}")).await;
                     let mut times: Vec<i64> = column(&rows, time)
@@ -77,10 +79,13 @@ impl Reference {
                     times.iter_mut().for_each(|time| *time += shift_us);
                     let closed = self.closed(&rows, waits_for);
                     let windows = family.assign(&times, &groups(&rows, partition), &closed);
-                    self.register(name, expanded(&rows, &windows));
+                    (name, expanded(&rows, &windows))
                 }
-            }
+            };
+            self.register(name, rows.clone());
+            made.push(rows);
         }
+        made
     }
 
     /// The answer of `sql`, its times in UTC, as a sink has them.
