@@ -138,6 +138,19 @@ fn print(summary: &Summary, format: SummaryFormat) -> Result<(), Failure> {
             summary.rows_ahead
         )?;
     }
+    let odd = [
+        ("changed", summary.files_changed),
+        ("gone", summary.files_gone),
+        ("left out", summary.files_parked),
+    ];
+    let odd: Vec<String> = odd
+        .iter()
+        .filter(|(_, files)| *files > 0)
+        .map(|(what, files)| format!("{what} {files}"))
+        .collect();
+    if !odd.is_empty() {
+        writeln!(out, "  files: {}", odd.join(", "))?;
+    }
     if summary.results_late > 0 {
         writeln!(out, "  between stages: late {}", summary.results_late)?;
     }

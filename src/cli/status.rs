@@ -39,6 +39,15 @@ pub(super) async fn status(arguments: StatusArguments) -> Result<(), Failure> {
     for (name, source) in entries(&job["sources"]) {
         let fates = FATES.map(|fate| format!("{fate} {}", plain(&source["rows"][fate])));
         writeln!(out, "  source {}: {}", one_line(name), fates.join(", "))?;
+        let odd = ["changed", "gone", "parked"]
+            .map(|what| (what, source[format!("files_{what}")].as_u64().unwrap_or_default()));
+        if odd.iter().any(|(_, files)| *files > 0) {
+            let odd = odd.map(|(what, files)| format!("{what} {files}"));
+            writeln!(out, "    files: {}", odd.join(", "))?;
+        }
+        for file in source["parked"].as_array().into_iter().flatten() {
+            writeln!(out, "    left out: {}", plain(&file["error"]))?;
+        }
     }
     for (name, stage) in entries(&job["stages"]) {
         let fates = FATES[1..4].iter();

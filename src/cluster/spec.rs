@@ -16,7 +16,7 @@ use crate::operator::{Policy, RowNames, SessionLayout, StateInput, StateScan};
 use crate::plan::CutTarget;
 use crate::runtime::{FailedIn, LateTarget, OutputTarget, PassSource, RunTarget, late_schema};
 use crate::sink::{SinkTarget, TaskFiles};
-use crate::source::InputFile;
+use crate::source::{FilePart, InputFile};
 use crate::sql::Windows;
 use crate::state::{KeyRange, StatePart, StateShape, StateView};
 
@@ -111,6 +111,7 @@ pub(super) struct FileSpec {
     etag: Option<String>,
     display: String,
     row_groups: Option<Range<usize>>,
+    part: Option<FilePart>,
 }
 
 impl StateSpec {
@@ -251,6 +252,7 @@ impl FileSpec {
             etag: file.etag.clone(),
             display: file.display.clone(),
             row_groups: file.row_groups.clone(),
+            part: file.part,
         }
     }
 
@@ -264,6 +266,7 @@ impl FileSpec {
             etag: self.etag,
             display: self.display,
             row_groups: self.row_groups,
+            part: self.part,
         })
     }
 }

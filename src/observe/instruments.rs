@@ -20,6 +20,7 @@ pub struct Metrics {
 pub(super) struct Instruments {
     pub(super) source_rows: Counter<u64>,
     pub(super) source_files: Counter<u64>,
+    pub(super) source_files_odd: Counter<u64>,
     pub(super) source_read: Counter<u64>,
     pub(super) source_ahead: Counter<u64>,
     pub(super) stage_rows: Counter<u64>,
@@ -78,6 +79,7 @@ impl Instruments {
         Self {
             source_rows: counter(names::SOURCE_ROWS),
             source_files: counter(names::SOURCE_FILES),
+            source_files_odd: counter(names::SOURCE_FILES_ODD),
             source_read: counter(names::SOURCE_READ),
             source_ahead: counter(names::SOURCE_AHEAD),
             stage_rows: counter(names::STAGE_ROWS),

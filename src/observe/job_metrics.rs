@@ -148,8 +148,14 @@ impl JobMetrics {
             instruments.source_files.add(source.added.len() as u64, &labels);
             instruments.source_read.add(read, &labels);
             instruments.source_ahead.add(source.rows_ahead, &labels);
+            let parked = source.parked.iter().filter(|file| file.tries == 1).count() as u64;
             let rows = &source.rows;
+            let (changed, gone) = (source.files_changed, source.files_gone);
             let [job, source] = labels;
+            for (fate, files) in [("changed", changed), ("gone", gone), ("parked", parked)] {
+                let labels = [job.clone(), source.clone()];
+                add_fate(&instruments.source_files_odd, labels, fate, files);
+            }
             for (fate, rows) in [
                 ("used", rows.used),
                 ("filtered", rows.filtered),

@@ -30,6 +30,8 @@ names! {
     SOURCE_READ: "tidegauge.source.read", "By", "Size of those files, as they are stored";
     SOURCE_AHEAD: "tidegauge.source.ahead", "{row}",
         "Rows, among those of committed epochs, too far ahead to move the watermark";
+    SOURCE_FILES_ODD: "tidegauge.source.files.odd", "{file}",
+        "Files that were not read as they were listed, by what became of them: changed, gone, parked";
     SOURCE_WATERMARK: "tidegauge.source.watermark", "s",
         "How far event time is complete, in seconds since 1970";
     SOURCE_LAG: "tidegauge.source.lag", "s",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use tidegauge_commitlog::{
     Attempt, Clock, CommitLog, CommitOutcome, CommitRecord, JobState, LATE_SINK, LogReader,
     LogSettings, PublishOutcome, SinkFile, SourceChange, Storage,
@@ -16,8 +17,10 @@ use super::clocks::{Clocks, StreamClock};
 use super::close::close;
 use super::compile::{CompiledJob, SourceRuntime};
 use super::failures;
+use super::faults::Blame;
 use super::ingest::{IngestContext, ingest, session_of};
 use super::keep::{WrittenRun, keep_all_open};
+use super::parking::Parking;
 use super::pass::SourceReceipt;
 use super::progress::Progress;
 use super::remote::Remote;
@@ -30,6 +33,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::observe::{self, Gauges, count_epoch, in_span};
 use crate::plan::{Differences, Input, differences, in_parts};
 use crate::sink::TaskFiles;
+use crate::source::ListingMemory;
 use crate::state::RunCache;
 
 /// How a job is opened.
@@ -58,9 +62,14 @@ pub struct Engine {
     sinks: BTreeMap<String, Storage>,
     cache: RunCache,
     /// The next epoch starts anew, and until then this is the state.
-    reset: Option<Box<JobState>>,
+    pub(super) reset: Option<Box<JobState>>,
+    /// What listings know, by source.
+    pub(super) memories: BTreeMap<String, ListingMemory>,
+    pub(super) parking: Parking,
+    /// The run ends when all that is there is processed: what is left out is said at its end.
+    pub(super) is_once: bool,
     view: watch::Sender<Arc<JobView>>,
-    remote: Option<Arc<dyn Remote>>,
+    pub(super) remote: Option<Arc<dyn Remote>>,
     gauges: Gauges,
     /// Until the next commit, a clock that is behind the last one is taken as it is.
     accepts_clock: bool,
@@ -124,6 +133,7 @@ impl Engine {
         let shown = reset.as_deref().unwrap_or(log.state());
         let (view, _) = watch::channel(Arc::new(JobView::new(shown, &cache, None)));
         let gauges = job.metrics.start(shown, Arc::clone(&clock));
+        let parking = Parking::new(shown);
         Ok(Self {
             job,
             sources,
@@ -134,6 +144,9 @@ impl Engine {
             sinks,
             cache,
             reset,
+            memories: BTreeMap::new(),
+            parking,
+            is_once: false,
             view,
             remote: None,
             gauges,
@@ -161,16 +174,31 @@ impl Engine {
         }
     }
 
-    /// Runs one epoch over `work`, trying again while the storage is unavailable.
+    /// Runs one epoch over `work`, trying again while the storage is unavailable, and without what
+    /// cannot be used.
     pub(super) async fn epoch(&mut self, work: &Work) -> Result<Step> {
         self.refuse_clock_behind()?;
+        let mut work = work.clone();
+        let had_doubtful = self.check_doubtful(&mut work).boxed().await?;
+        if had_doubtful && !self.is_worth_it(&work).boxed().await? {
+            return Ok(Step::Done);
+        }
+        let mut blame = Blame::default();
         let mut tried = 0;
         let metrics = self.job.metrics.clone();
         loop {
             let attempt = self.log.begin();
+            let is_last = tried >= self.job.spec.epoch.retry;
             // What runs an epoch is large: on the heap it is moved around as a pointer.
-            let running = Box::pin(self.attempt(work, &attempt));
+            let running = Box::pin(self.attempt(&work, &attempt));
             match metrics.epoch(&attempt, tried, running).await {
+                Err(error)
+                    if self.leave_out(&mut work, &error, &mut blame, is_last).boxed().await? =>
+                {
+                    self.abandon(&attempt).await;
+                    metrics.retried(error.kind());
+                    tracing::debug!(epoch = %attempt.epoch, %error, "without what cannot be used");
+                }
                 Err(error)
                     if error.kind() == ErrorKind::Unavailable
                         && tried < self.job.spec.epoch.retry =>
@@ -212,8 +240,11 @@ impl Engine {
             metrics.timed(observe::Step::Ingest, self.ingest_all(work, &context)).await?;
         timings.lap("ingest");
         let mut stages = self.stage_works(&mut receipts);
-        let (sources, clocks) =
+        let (mut sources, clocks) =
             metrics.step_now(observe::Step::Advance, || self.advance(work, &receipts));
+        for (name, change) in &mut sources {
+            self.parking.write(name, change);
+        }
         check_accounting(&sources, &stages)?;
         let mut files: Vec<SinkFile> =
             receipts.into_values().flat_map(|receipt| receipt.files).collect();
@@ -264,6 +295,20 @@ impl Engine {
     }
 
     async fn context(&self, attempt: &Attempt) -> Result<IngestContext> {
+        let crew = match &self.remote {
+            Some(remote) => Some(remote.gather(attempt).await?),
+            None => None,
+        };
+        let on_workers = crew.is_some();
+        Ok(IngestContext { crew, ..self.context_of(attempt, on_workers) })
+    }
+
+    /// The context of what runs in this process.
+    pub(super) fn context_here(&self, attempt: &Attempt) -> IngestContext {
+        self.context_of(attempt, false)
+    }
+
+    fn context_of(&self, attempt: &Attempt, on_workers: bool) -> IngestContext {
         let state = self.state();
         let watermarks = self
             .job
@@ -272,12 +317,8 @@ impl Engine {
             .keys()
             .map(|id| (id.clone(), state.stages.get(id).and_then(|stage| stage.watermark_us)))
             .collect();
-        let crew = match &self.remote {
-            Some(remote) => Some(remote.gather(attempt).await?),
-            None => None,
-        };
-        let session = session_of(&self.job, attempt, crew.is_some());
-        Ok(IngestContext {
+        let session = session_of(&self.job, attempt, on_workers);
+        IngestContext {
             attempt: attempt.clone(),
             state: self.log.storage().clone(),
             sinks: self.sinks.clone(),
@@ -286,9 +327,9 @@ impl Engine {
             files: TaskFiles::new("0", Arc::clone(self.job.session.runtime_env())),
             failures: Default::default(),
             progress: Arc::clone(&self.progress),
-            crew,
+            crew: None,
             session,
-        })
+        }
     }
 
     async fn ingest_all(
@@ -361,6 +402,7 @@ impl Engine {
                     closing: is_closing,
                     rows_ahead: reach.rows_ahead,
                     rows: receipt.map(|receipt| receipt.rows).unwrap_or_default(),
+                    ..SourceChange::default()
                 },
             );
         }
@@ -381,6 +423,8 @@ impl Engine {
                 self.reset = None;
                 self.log.discard(attempt, &record).await?;
                 self.publish().await?;
+                // What was news in this attempt may not be in the one that was committed.
+                self.parking = Parking::new(self.log.state());
                 // It was tried with the same work, so its numbers are the same.
                 self.count(&record);
                 return Ok(Step::Again);
@@ -403,6 +447,7 @@ impl Engine {
         }
         self.reset = None;
         self.accepts_clock = false;
+        self.parking.committed(&record);
         for run in written {
             self.cache.insert(&run.path, run.batches);
         }

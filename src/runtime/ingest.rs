@@ -76,19 +76,9 @@ pub(super) async fn ingest(
     context: &IngestContext,
 ) -> Result<SourceReceipt> {
     let session = &context.session;
-    let partitions = session.config().target_partitions();
-    let input = Input::Source(source.table.name.clone());
-    let cuts = pass_cuts(job, session, &input, context).await?;
-    let from = pass_source(source, context);
-    let (ahead, future_max_us) = (from.ahead, from.future_max_us);
-    let pass = PassPlan {
-        source: from,
-        schema: Arc::clone(&source.table.schema),
-        cuts,
-        partitions,
-        task: "0".to_owned(),
-        on_error: job.on_error(),
-    };
+    let pass = pass_of(job, source, context).await?;
+    let partitions = pass.partitions;
+    let (ahead, future_max_us) = (pass.source.ahead, pass.source.future_max_us);
     let files_read = files.len() as u64;
     let bytes_read = files.iter().map(|file| file.size).sum();
     let readers = partitions * context.crew.as_ref().map_or(1, |crew| crew.workers());
@@ -116,6 +106,43 @@ pub(super) async fn ingest(
     receipt.reach = ahead.map(|rule| receipt.times.reach(&rule)).unwrap_or_default();
     context.failures.add(receipt.failed.clone());
     Ok(receipt)
+}
+
+/// Reads through `files` of `source`, each by itself and without plans. Gives what is wrong with
+/// those that cannot be used, by their places.
+pub(super) async fn check_files(
+    job: &CompiledJob,
+    source: &SourceRuntime,
+    files: Vec<InputFile>,
+    context: &IngestContext,
+) -> Result<Vec<(usize, Error)>> {
+    let pass = pass_of(job, source, context).await?;
+    let (clock_us, future_max_us) = (context.clock_us(), pass.source.future_max_us);
+    let receipts = pass.check(Arc::clone(&source.store), files).await?;
+    let failed = receipts.into_iter().filter_map(|(at, receipt)| {
+        let column = source.spec.event_time.spoken();
+        let checked =
+            receipt.and_then(|receipt| receipt.file_rows.check(&column, clock_us, future_max_us));
+        Some((at, checked.err()?))
+    });
+    Ok(failed.collect())
+}
+
+async fn pass_of(
+    job: &CompiledJob,
+    source: &SourceRuntime,
+    context: &IngestContext,
+) -> Result<PassPlan> {
+    let session = &context.session;
+    let input = Input::Source(source.table.name.clone());
+    Ok(PassPlan {
+        source: pass_source(source, context),
+        schema: Arc::clone(&source.table.schema),
+        cuts: pass_cuts(job, session, &input, context).await?,
+        partitions: session.config().target_partitions(),
+        task: "0".to_owned(),
+        on_error: job.on_error(),
+    })
 }
 
 fn pass_source(source: &SourceRuntime, context: &IngestContext) -> PassSource {

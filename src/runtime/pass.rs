@@ -155,6 +155,38 @@ impl PassPlan {
         Ok(total)
     }
 
+    /// Reads each of `files` by itself, for no cut: what came of it, by its place.
+    pub(crate) async fn check(
+        self,
+        store: Arc<dyn ObjectStore>,
+        files: Vec<InputFile>,
+    ) -> Result<Vec<(usize, Result<SourceReceipt>)>> {
+        let partitions = self.partitions;
+        let reader = self.reader(store)?;
+        let pass = Pass::new(self, Some(reader), vec![], Arc::default(), Arc::default())?;
+        let pass = Arc::new(Pass { cuts: vec![], ..pass });
+        let queue: VecDeque<_> = files.into_iter().enumerate().collect();
+        let queue = Arc::new(Mutex::new(queue));
+        let mut tasks = JoinSet::new();
+        for _ in 0..partitions {
+            let (pass, queue) = (Arc::clone(&pass), Arc::clone(&queue));
+            tasks.spawn(async move {
+                let mut done = Vec::new();
+                loop {
+                    let next = queue.lock().pop_front();
+                    let Some((at, file)) = next else { return done };
+                    done.push((at, pass.check(&file).await));
+                }
+            });
+        }
+        let mut all = Vec::new();
+        while let Some(done) = tasks.join_next().await {
+            let stopped = |error| Error::bug("a check of files stopped").with_source(error);
+            all.extend(done.map_err(stopped)?);
+        }
+        Ok(all)
+    }
+
     /// Takes `rows`, with the columns of a feed, for all cuts.
     pub(crate) async fn run_rows(
         self,
@@ -171,6 +203,7 @@ impl PassPlan {
         let settings = OpenSettings {
             schema: Arc::clone(&self.schema),
             projection: decoded_columns(&self.source, &self.schema, &self.cuts),
+            time_column: Some(self.source.time.column),
             format: files.format.clone(),
             compression: files.compression,
             unit: files.unit,
@@ -286,6 +319,23 @@ impl Pass {
             self.progress.add_file();
         }
         self.finish(runs, &mut receipt).await?;
+        Ok(receipt)
+    }
+
+    async fn check(&self, file: &InputFile) -> Result<SourceReceipt> {
+        let mut receipt = SourceReceipt::default();
+        let Some(Reader { store, settings }) = &self.reader else { return Ok(receipt) };
+        let mut decoded = read_file(Arc::clone(store), file, Arc::clone(settings));
+        let (mut rows, mut refused) = (0, Refused::default());
+        while let Some(block) = decoded.next().await {
+            let block = block.map_err(Error::from)?;
+            let beyond = refuse_rejects(file, &block, &self.event_time)?;
+            rows += beyond + block.batch.num_rows() as u64;
+            let more = self.guard.apply(block.batch).map_err(from_datafusion)?.refused;
+            refused.timeless += beyond + more.timeless;
+            refused.future += more.future;
+        }
+        receipt.file_rows.add(&file.display, rows, refused, false);
         Ok(receipt)
     }
 

@@ -15,10 +15,11 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::Field;
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStoreExt;
 use tidegauge_spec::{EpochSpec, Format};
 
 use super::compile::SourceRuntime;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::source::{Discovered, parquet_time_min};
 
 /// Of more files than this the footers are not known yet: their order is trusted until then.
@@ -81,11 +82,11 @@ impl Pending {
             && self.looked < self.files.len().min(AHEAD_MAX)
     }
 
-    /// Reads the footers of the files that wait next.
+    /// Reads the footers of the files that wait next. One that is damaged or gone tells nothing, and
+    /// its epoch leaves it out.
     ///
     /// # Errors
-    /// When one cannot be read, as its epoch could not read it: without its times, the watermark
-    /// might pass them.
+    /// When the storage does not answer: without a file's times, the watermark might pass them.
     pub(super) async fn look_ahead(&mut self, source: &SourceRuntime) -> Result<()> {
         let end = self.files.len().min(AHEAD_MAX);
         let field: &Field = source.table.schema.field(source.time.column);
@@ -95,7 +96,19 @@ impl Pending {
         let times: Vec<Option<i64>> = stream::iter(files)
             .map(|file| {
                 let store = Arc::clone(&source.store);
-                async move { parquet_time_min(store, &file, field, unit).await }
+                async move {
+                    match parquet_time_min(Arc::clone(&store), &file, field, unit).await {
+                        Err(error) if error.kind() == ErrorKind::Unavailable => {
+                            match store.head(&file.location).await {
+                                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                                Ok(meta) if meta.e_tag != file.etag => Ok(None),
+                                _ => Err(error),
+                            }
+                        }
+                        Err(_) => Ok(None),
+                        told => told,
+                    }
+                }
             })
             .buffered(FOOTERS_AT_ONCE)
             .try_collect()
@@ -119,15 +132,22 @@ mod tests {
     use object_store::path::Path;
 
     use super::*;
+    use crate::source::Mark;
 
     fn file(name: &str, size: u64) -> Discovered {
         Discovered {
             path: Path::from(name),
+            key: name.to_owned(),
             size,
             etag: None,
+            etag_old: None,
             modified: DateTime::UNIX_EPOCH,
             display: name.to_owned(),
             time_min_us: None,
+            part: None,
+            tail: None,
+            mark: Mark::default(),
+            is_doubtful: false,
         }
     }
 

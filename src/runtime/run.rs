@@ -3,20 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use tidegauge_spec::DiscoveryOrder;
+use futures::FutureExt;
 use tokio::sync::watch;
 
 use super::close::may_close;
-use super::compile::SourceRuntime;
 use super::engine::{Engine, Step};
 use super::pending::Pending;
 use super::silence::Silence;
 use super::summary::Summary;
-use super::watermark::micros;
 use super::work::Work;
 use crate::error::Result;
 use crate::observe::{self, count};
-use crate::source::discover;
 
 /// What waits, by source.
 type AllPending = BTreeMap<String, Pending>;
@@ -26,9 +23,11 @@ impl Engine {
     /// end.
     ///
     /// # Errors
-    /// The first that an epoch could not overcome; nothing of that epoch is visible.
+    /// The first that an epoch could not overcome; nothing of that epoch is visible. At the end, what
+    /// files could not be used: all others were processed.
     pub async fn run_once(&mut self, drain: bool) -> Result<Summary> {
         let started = self.clock.instant();
+        self.is_once = true;
         let mut pending = self.list().await?;
         loop {
             let mut work = self.next_work(&mut pending).await?;
@@ -36,7 +35,7 @@ impl Engine {
             if is_last && drain {
                 self.drain_into(&mut work);
             }
-            if !work.has_files() && !Box::pin(self.closes_anything(&work)).await? {
+            if !self.is_worth_it(&work).boxed().await? {
                 break;
             }
             if self.epoch(&work).await? == Step::Again {
@@ -45,6 +44,7 @@ impl Engine {
                 break;
             }
         }
+        self.refuse_parked()?;
         Ok(self.summary(started))
     }
 
@@ -67,7 +67,7 @@ impl Engine {
                     silence.mark(&source.table.name, &source.spec.event_time, &mut work);
                 }
                 let is_last = pending.values().all(Pending::is_empty);
-                if work.has_files() || Box::pin(self.closes_anything(&work)).await? {
+                if self.is_worth_it(&work).boxed().await? {
                     self.epoch(&work).await?;
                 }
                 // An idle source may have delivered since, which only another listing tells.
@@ -94,38 +94,21 @@ impl Engine {
     }
 
     /// Step 1: what is there and was never processed, in each source's order.
-    async fn list(&self) -> Result<AllPending> {
-        self.job.metrics.step(observe::Step::Discover, self.list_all()).await
+    async fn list(&mut self) -> Result<AllPending> {
+        let metrics = self.job.metrics.clone();
+        metrics.step(observe::Step::Discover, self.list_all().boxed()).await
     }
 
-    async fn list_all(&self) -> Result<AllPending> {
+    async fn list_all(&mut self) -> Result<AllPending> {
         let mut pending = AllPending::new();
-        for source in &self.sources {
-            pending.insert(source.table.name.clone(), self.list_source(source).await?);
+        for at in 0..self.sources.len() {
+            let waiting = self.list_source(at).await?;
+            pending.insert(self.sources[at].table.name.clone(), waiting);
         }
         let files = || pending.values().flat_map(Pending::files);
         let bytes = files().map(|file| file.size).sum();
         count([("files", files().count() as u64), ("bytes", bytes)]);
         Ok(pending)
-    }
-
-    async fn list_source(&self, source: &SourceRuntime) -> Result<Pending> {
-        let name = &source.table.name;
-        let seen = &self.state().seen;
-        let found = discover(source.store.as_ref(), &source.location, &source.spec.order).await?;
-        let new = found
-            .into_iter()
-            .filter(|file| {
-                let key = file.path.to_string();
-                !seen.contains(name, &key, file.etag.as_deref(), file.size)
-            })
-            .collect();
-        // A path's time is when its file was begun or written: rows may be older by the delay.
-        let slack_us = match source.spec.order {
-            DiscoveryOrder::PathTime(_) => micros(source.spec.event_time.delay),
-            _ => 0,
-        };
-        Ok(Pending::new(new, slack_us))
     }
 
     /// The next files of each source, within the epoch's bounds, and what those that wait hold.
@@ -165,6 +148,13 @@ impl Engine {
 
     fn any_idle(&self, work: &Work) -> bool {
         self.sources.iter().any(|source| work.is_idle(&source.table.name))
+    }
+
+    /// Whether an epoch over `work` would change anything: it has files, something is to be told of
+    /// files that are left out, or windows would close.
+    pub(super) async fn is_worth_it(&self, work: &Work) -> Result<bool> {
+        let has_news = self.parking.has_news();
+        Ok(work.has_files() || has_news || Box::pin(self.closes_anything(work)).await?)
     }
 
     /// Whether an epoch without files would close a window: because what is open is to

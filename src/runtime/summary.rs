@@ -15,6 +15,9 @@ use crate::plan::JobPlan;
 pub(super) struct Totals {
     epochs: u64,
     files: u64,
+    files_changed: u64,
+    files_gone: u64,
+    files_parked: u64,
     rows: SourceRows,
     rows_ahead: u64,
     /// The stages that are fed by others.
@@ -34,6 +37,12 @@ pub struct Summary {
     pub epochs: u64,
     /// Files that they read.
     pub files: u64,
+    /// Known files that were found changed, whatever `on_change` says of them.
+    pub files_changed: u64,
+    /// Files that were gone before they were read.
+    pub files_gone: u64,
+    /// Files that could not be used and were left out.
+    pub files_parked: u64,
     /// Rows of sources that a query reads, each once.
     pub rows_in: u64,
     /// Rows that at least one query used.
@@ -73,6 +82,9 @@ impl Totals {
         self.epochs += 1;
         for (name, source) in &record.sources {
             self.files += source.added.len() as u64;
+            self.files_changed += source.files_changed;
+            self.files_gone += source.files_gone;
+            self.files_parked += source.parked.iter().filter(|file| file.tries == 1).count() as u64;
             self.rows.add(&source.rows);
             self.rows_ahead += source.rows_ahead;
             self.watermarks_us.insert(name.clone(), source.watermark_us);
@@ -93,6 +105,9 @@ impl Totals {
             job: job.to_owned(),
             epochs: self.epochs,
             files: self.files,
+            files_changed: self.files_changed,
+            files_gone: self.files_gone,
+            files_parked: self.files_parked,
             rows_in: self.rows.rows_in,
             rows_used: self.rows.used,
             rows_filtered: self.rows.filtered,

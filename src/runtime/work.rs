@@ -15,6 +15,9 @@ pub(super) struct Work {
     hold_us: BTreeMap<String, i64>,
 }
 
+/// A file of an epoch: its source and its key.
+pub(super) type Place = (String, String);
+
 impl Work {
     /// Adds a source's files, in the order in which they are read.
     pub(super) fn add_files(&mut self, source: &str, files: Vec<Discovered>) {
@@ -64,12 +67,38 @@ impl Work {
 
     /// The files of a source for the record.
     pub(super) fn seen_files(&self, source: &str) -> Vec<SeenFile> {
-        let seen = |file: &Discovered| SeenFile {
-            key: file.path.to_string(),
-            etag: file.etag.clone(),
-            size: file.size,
-        };
-        self.of(source).iter().map(seen).collect()
+        self.of(source).iter().map(Discovered::seen_file).collect()
+    }
+
+    /// All files with their places.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Place, &Discovered)> {
+        self.files.iter().flat_map(|(source, files)| {
+            files.iter().map(move |file| ((source.clone(), file.key.clone()), file))
+        })
+    }
+
+    /// The file that an error's message begins with.
+    pub(super) fn named_in(&self, message: &str) -> Option<Place> {
+        let named = self.all().filter(|(_, file)| {
+            let rest = message.strip_prefix(file.input_file().display.as_str());
+            rest.is_some_and(|rest| rest.starts_with(':'))
+        });
+        named.max_by_key(|(_, file)| file.display.len()).map(|(place, _)| place)
+    }
+
+    /// Takes a file out of the epoch.
+    pub(super) fn remove(&mut self, (source, key): &Place) -> Option<Discovered> {
+        let files = self.files.get_mut(source)?;
+        let at = files.iter().position(|file| file.key == *key)?;
+        Some(files.remove(at))
+    }
+
+    /// Puts another version of a file in its place.
+    pub(super) fn replace(&mut self, (source, key): &Place, file: Discovered) {
+        let files = self.files.get_mut(source).into_iter().flatten();
+        for old in files.filter(|old| old.key == *key) {
+            *old = file.clone();
+        }
     }
 
     fn of(&self, source: &str) -> &[Discovered] {

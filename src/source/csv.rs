@@ -25,12 +25,11 @@ use self::split::{Dialect, Field, Record, Split, split};
 use super::convert::{Misfit, Report, convert};
 use super::decoded::{absent, batch_of, one_per_row, without_misfits};
 use super::format::{CsvOptions, EpochUnit};
+use super::missing::{missing_time, some_of};
 use super::value::{Unfit, from_text};
 use super::{Decoded, Decoder, Reject, SourceError, SourceResult};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-/// Header names that a message shows.
-const NAMES_SHOWN: usize = 10;
 
 /// Decodes CSV. See the module for what is accepted.
 pub struct CsvDecoder {
@@ -44,6 +43,8 @@ pub struct CsvDecoder {
     unit: Option<EpochUnit>,
     batch_rows: usize,
     header: Option<Header>,
+    /// The declared column that every header must have.
+    required: Option<usize>,
     byte_offset: u64,
     line: u64,
     fields: Vec<Field>,
@@ -103,6 +104,7 @@ impl CsvDecoder {
             unit,
             batch_rows: batch_rows.max(1),
             header: None,
+            required: None,
             byte_offset: 0,
             line: 1,
             fields: Vec::new(),
@@ -114,6 +116,12 @@ impl CsvDecoder {
     #[must_use]
     pub fn with_constants(self, constants: Vec<Option<ScalarValue>>) -> Self {
         Self { constants, ..self }
+    }
+
+    /// The decoder, which refuses files whose header has not the declared column at `required`.
+    #[must_use]
+    pub fn requiring(self, required: Option<usize>) -> Self {
+        Self { required, ..self }
     }
 
     /// Reads the header at the start of `block`; returns its bytes, 0 if it is not complete.
@@ -201,12 +209,12 @@ impl CsvDecoder {
         }
         let is_there = |name: &String| places.contains_key(name.as_str());
         if !self.declared.fields().iter().any(|field| is_there(field.name())) {
-            let shown: Vec<&str> = names.iter().take(NAMES_SHOWN).map(String::as_str).collect();
             return Err(self.bad_header(&format!(
                 "the header has none of the declared columns; it has {}; check it and csv.delimiter",
-                shown.join(", ")
+                some_of(names.iter().map(String::as_str))
             )));
         }
+        self.check_required(&names)?;
         let mut found = Vec::with_capacity(self.schema.fields().len());
         for field in self.schema.fields() {
             let name = field.name();
@@ -224,6 +232,18 @@ impl CsvDecoder {
         }
         let named = names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
         Ok(Header { fields: names.len(), named, line_end, places: found })
+    }
+
+    /// Without its event time no row of the file could be used.
+    fn check_required(&self, names: &[String]) -> SourceResult<()> {
+        let Some(field) = self.required.and_then(|at| self.declared.fields().get(at)) else {
+            return Ok(());
+        };
+        let wanted = field.name();
+        if names.contains(wanted) {
+            return Ok(());
+        }
+        Err(self.bad_header(&missing_time(wanted, names.iter().map(String::as_str))))
     }
 
     fn bad_header(&self, message: &str) -> SourceError {
@@ -427,6 +447,14 @@ impl Decoder for CsvDecoder {
             self.typed(block, &mut rows).map_err(|error| SourceError::arrow(&self.file, error))?;
         self.byte_offset += consumed as u64;
         Ok(Decoded { batch, rejects: rows.rejects, consumed })
+    }
+
+    fn go_on(&mut self, first: &[u8]) -> SourceResult<()> {
+        self.read_header(first, false)?;
+        match &self.header {
+            Some(_) => Ok(()),
+            None => Err(self.bad_header("the header is not within the first 1 MiB")),
+        }
     }
 }
 

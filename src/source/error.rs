@@ -74,6 +74,25 @@ impl SourceError {
         Self::Corrupt { file: file.to_owned(), message: message.into(), source: None }
     }
 
+    /// What the operating system says of a file or a folder.
+    pub(super) fn unreadable(file: &str, error: std::io::Error) -> Self {
+        Self::Unavailable {
+            file: file.to_owned(),
+            message: format!("cannot be read: {error}"),
+            source: Some(Box::new(error)),
+        }
+    }
+
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::BadJob { .. } => ErrorKind::BadJob,
+            Self::BadRecord { .. } => ErrorKind::BadRecord,
+            Self::Unavailable { .. } => ErrorKind::Unavailable,
+            Self::Corrupt { .. } => ErrorKind::Corrupt,
+        }
+    }
+
     /// What arrow found wrong while `file` was decoded.
     pub(super) fn arrow(file: &str, error: ArrowError) -> Self {
         Self::Corrupt {
@@ -97,8 +116,7 @@ impl SourceError {
         let message = match &error {
             object_store::Error::NotFound { .. } => "is not there".to_owned(),
             object_store::Error::Precondition { .. } => {
-                "was changed after it was listed; files of a source must not be rewritten"
-                    .to_owned()
+                "was changed after it was listed".to_owned()
             }
             other => format!("cannot be read: {other}"),
         };
@@ -139,13 +157,7 @@ fn place(line: u64, field: Option<&str>) -> String {
 
 impl From<SourceError> for Error {
     fn from(error: SourceError) -> Self {
-        let kind = match &error {
-            SourceError::BadJob { .. } => ErrorKind::BadJob,
-            SourceError::BadRecord { .. } => ErrorKind::BadRecord,
-            SourceError::Unavailable { .. } => ErrorKind::Unavailable,
-            SourceError::Corrupt { .. } => ErrorKind::Corrupt,
-        };
         let message = error.to_string();
-        Self::new(kind, message).with_source(error)
+        Self::new(error.kind(), message).with_source(error)
     }
 }

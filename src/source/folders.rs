@@ -12,6 +12,7 @@ use datafusion::arrow::array::{ArrayRef, StringViewArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::ScalarValue;
 
+use super::address::key_at;
 use super::convert::convert;
 use super::format::EpochUnit;
 use super::location::percent_decoded;
@@ -33,7 +34,9 @@ pub(super) fn folder_values(
     unit: Option<EpochUnit>,
 ) -> SourceResult<Vec<Option<ScalarValue>>> {
     let mut values = vec![None; schema.fields().len()];
-    let folders = file.location.as_ref().rsplit('/').skip(1);
+    let key = key_at(&file.location);
+    let key = String::from_utf8_lossy(&key);
+    let folders = key.rsplit('/').skip(1);
     for folder in folders.filter(|folder| folder.contains('=')) {
         let Some((name, value)) = folder.split_once('=') else { continue };
         let (name, value) = (decoded(name), decoded(value));
@@ -98,6 +101,7 @@ mod tests {
             etag: None,
             display: path.to_owned(),
             row_groups: None,
+            part: None,
         };
         folder_values(&file, &schema, None)
     }

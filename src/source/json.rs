@@ -275,6 +275,10 @@ impl Decoder for JsonDecoder {
         self.position.advance(scan.consumed, scan.line_breaks);
         Ok(Decoded { batch, rejects, consumed: scan.consumed })
     }
+
+    fn go_on(&mut self, _first: &[u8]) -> SourceResult<()> {
+        Ok(())
+    }
 }
 
 /// `column` with `value` where it is NULL.

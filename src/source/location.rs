@@ -26,7 +26,7 @@ pub struct SourceLocation {
     /// The kind of storage.
     pub scheme: Scheme,
     /// The folder or file before any pattern: a local path as written, absolute or relative
-    /// (`.` if there is nothing), or a prefix in the bucket without `/` at its start.
+    /// (`.` if there is nothing), or a prefix in the bucket, as it stands.
     pub root: String,
     /// A glob over what follows `root/`: `*` and `?` stay within a name, `**` does not.
     pub pattern: Option<String>,
@@ -49,7 +49,7 @@ pub fn split_location(text: &str) -> SourceResult<SourceLocation> {
             if bucket.is_empty() || bucket.contains(['*', '?', '[']) {
                 return Err(bad("names no bucket; write s3://bucket/prefix/".into()));
             }
-            (Scheme::S3 { bucket: bucket.to_owned() }, prefix.trim_start_matches('/').to_owned())
+            (Scheme::S3 { bucket: bucket.to_owned() }, prefix.to_owned())
         }
         Some((other, _)) => {
             return Err(bad(format!(

@@ -10,6 +10,8 @@
 //! `Utf8View` everywhere. This folder knows nothing of event time, lateness or
 //! quarantine: a row whose value does not fit its column is handed back as a [`Reject`].
 
+mod address;
+mod appended;
 mod compression;
 mod convert;
 mod csv;
@@ -20,23 +22,29 @@ mod fetch;
 mod folders;
 mod format;
 mod json;
+mod local_files;
 mod location;
+mod missing;
 mod number;
 mod parquet;
 mod reader;
+mod s3_files;
 mod schema;
 mod store;
 mod timestamp;
 mod value;
 
+pub use appended::{Growth, growth};
 pub use csv::CsvDecoder;
 pub use decoded::{Decoded, Reject};
-pub use discover::{Discovered, discover};
+pub use discover::{
+    Discovered, Listing, ListingMemory, Looked, Mark, Unusable, discover, key_from, look_again,
+};
 pub use error::{SourceError, SourceResult};
 pub use json::JsonDecoder;
 pub use location::{Scheme, SourceLocation, split_location};
 pub use parquet::{ObjectReader, parquet_row_groups, parquet_time_min};
-pub use reader::{InputFile, OpenSettings, read_file};
+pub use reader::{FilePart, InputFile, OpenSettings, read_file};
 pub use schema::arrow_schema;
 pub use store::open_store;
 pub use timestamp::{parse_timestamp, timestamp_from_number};
@@ -53,4 +61,8 @@ pub(crate) use value::sql_name;
 pub trait Decoder: Send {
     /// Decodes the complete records at the start of `block`, up to one batch of them.
     fn decode(&mut self, block: &[u8], end: bool) -> SourceResult<Decoded>;
+
+    /// Goes on in the middle of a file, whose first bytes are `first`: the next block begins with a
+    /// record.
+    fn go_on(&mut self, first: &[u8]) -> SourceResult<()>;
 }

@@ -28,6 +28,8 @@ pub use self::object::ObjectReader;
 pub use self::statistics::parquet_time_min;
 use super::convert::{Misfit, convert};
 use super::decoded::{absent, batch_of, one_per_row, without_misfits};
+use super::fetch::check_local_version;
+use super::missing::{missing_time, some_of};
 use super::reader::{InputFile, OpenSettings};
 use super::value::{Unfit, sql_name};
 use super::{Decoded, Reject, SourceError, SourceResult};
@@ -57,9 +59,10 @@ async fn open(
     file: InputFile,
     settings: Arc<OpenSettings>,
 ) -> SourceResult<BoxStream<'static, SourceResult<Decoded>>> {
-    let mut object = ObjectReader::new(store, file.clone());
+    let mut object = ObjectReader::new(Arc::clone(&store), file.clone());
     let metadata = readable(load(&mut object, &file.display).await?, &file.display)?;
     let schema = settings.projected_schema()?;
+    check_columns(&file, &settings, metadata.schema())?;
     let roots = roots(&file.display, &schema, metadata.schema())?;
     let groups = metadata.metadata().row_groups();
     let wanted = file.row_groups.clone().unwrap_or(0..groups.len());
@@ -81,11 +84,33 @@ async fn open(
         .with_batch_size(settings.batch_rows.max(1))
         .build()
         .map_err(|error| SourceError::parquet(&file.display, error))?;
-    let display = file.display;
+    let display = file.display.clone();
+    let last = stream::once(async move { check_local_version(&*store, &file).await });
     Ok(batches
         .map_err(move |error| SourceError::parquet(&display, error))
         .and_then(move |batch| futures::future::ready(adapt.adapt(&batch)))
+        .chain(last.filter_map(|checked| futures::future::ready(checked.err().map(Err))))
         .boxed())
+}
+
+/// A file with none of the declared columns, or without the event time, is not of the source.
+fn check_columns(file: &InputFile, settings: &OpenSettings, found: &Schema) -> SourceResult<()> {
+    let names = found.fields().iter().map(|field| field.name().as_str());
+    let declared = settings.schema.fields();
+    let bad = |message: String| SourceError::BadRecord {
+        file: file.display.clone(),
+        line: 0,
+        field: None,
+        message,
+    };
+    if !declared.iter().any(|field| found.fields().find(field.name()).is_some()) {
+        return Err(bad(format!("has none of the declared columns; it has {}", some_of(names))));
+    }
+    let required = settings.required(file)?.and_then(|at| declared.get(at));
+    match required.filter(|field| found.fields().find(field.name()).is_none()) {
+        Some(field) => Err(bad(missing_time(field.name(), names))),
+        None => Ok(()),
+    }
 }
 
 async fn load(object: &mut ObjectReader, display: &str) -> SourceResult<ArrowReaderMetadata> {

@@ -17,9 +17,10 @@ use datafusion::common::ScalarValue;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
+use serde::{Deserialize, Serialize};
 
 use super::compression::{Inflate, MAGIC_BYTES, by_name, detect};
-use super::fetch::Fetch;
+use super::fetch::{Fetch, fetch_range};
 use super::folders::folder_values;
 use super::format::{Compression, EpochUnit, Format};
 use super::parquet::read_parquet;
@@ -27,6 +28,8 @@ use super::{CsvDecoder, Decoded, Decoder, JsonDecoder, SourceError, SourceResult
 
 /// No record may be longer: it would have to be in memory as a whole.
 const RECORD_BYTES_MAX: usize = 64 << 20;
+/// The header of a CSV file that grows lies within so much of its start.
+const HEADER_BYTES_MAX: u64 = 1 << 20;
 
 /// One file, or a part of one, to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,24 @@ pub struct InputFile {
     pub display: String,
     /// Parquet: the row groups to read, all if `None`. Other formats are not split.
     pub row_groups: Option<Range<usize>>,
+    /// Files that grow: the lines to read, all if `None`.
+    pub part: Option<FilePart>,
+}
+
+/// Whole lines of a file that grows, by their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilePart {
+    /// The first byte.
+    pub start: u64,
+    /// The byte after the last.
+    pub end: u64,
+}
+
+impl InputFile {
+    /// The bytes to read.
+    pub(super) fn range(&self) -> Range<u64> {
+        self.part.map_or(0..self.size, |part| part.start..part.end)
+    }
 }
 
 /// How the files of a source are to be read.
@@ -50,6 +71,8 @@ pub struct OpenSettings {
     pub schema: SchemaRef,
     /// The columns to decode, by their place in `schema`.
     pub projection: Vec<usize>,
+    /// The column that every file must have, the event time, by its place in `schema`.
+    pub time_column: Option<usize>,
     /// The format of the files.
     pub format: Format,
     /// Their compression; Parquet has its own.
@@ -79,6 +102,12 @@ impl OpenSettings {
         folder_values(file, &schema, self.unit)
     }
 
+    /// The column that the file itself must have: the event time, if its folders do not give it.
+    pub(super) fn required(&self, file: &InputFile) -> SourceResult<Option<usize>> {
+        let given = folder_values(file, &self.schema, self.unit)?;
+        Ok(self.time_column.filter(|at| given.get(*at).is_none_or(Option::is_none)))
+    }
+
     fn decoder(&self, file: &InputFile) -> SourceResult<Box<dyn Decoder>> {
         let (display, constants) = (&file.display, self.constants(file)?);
         Ok(match &self.format {
@@ -91,7 +120,7 @@ impl OpenSettings {
                     self.unit,
                     self.batch_rows,
                 )?;
-                Box::new(decoder.with_constants(constants))
+                Box::new(decoder.with_constants(constants).requiring(self.required(file)?))
             }
             Format::Json => {
                 let schema = self.projected_schema()?;
@@ -122,7 +151,7 @@ pub fn read_file(
     if settings.format == Format::Parquet {
         return read_parquet(store, file, settings);
     }
-    stream::once(async move { TextReader::open(&*store, file, &settings).await })
+    stream::once(async move { TextReader::open(store, file, &settings).await })
         .map_ok(|reader| {
             stream::try_unfold(reader, |mut reader| async move {
                 Ok(reader.next().await?.map(|decoded| (decoded, reader)))
@@ -154,13 +183,21 @@ struct TextReader {
 
 impl TextReader {
     async fn open(
-        store: &dyn ObjectStore,
+        store: Arc<dyn ObjectStore>,
         file: InputFile,
         settings: &OpenSettings,
     ) -> SourceResult<Self> {
+        let mut decoder = settings.decoder(&file)?;
+        if let Some(part) = file.part.filter(|part| part.start > 0) {
+            let first = fetch_range(&*store, &file, 0..part.start.min(HEADER_BYTES_MAX)).await;
+            let first = first.map_err(|error| SourceError::store(&file.display, error))?;
+            decoder.go_on(&first)?;
+        }
         let mut fetch = Fetch::open(store, &file).await?;
         let mut stored = Bytes::new();
         let compression = match settings.compression {
+            // A file that grows was found to be of plain lines when its part was chosen.
+            _ if file.part.is_some() => Compression::None,
             Compression::Auto => match by_name(file.location.as_ref()) {
                 Some(compression) => compression,
                 None => {
@@ -171,7 +208,6 @@ impl TextReader {
             given => given,
         };
         let inflate = Inflate::new(compression).map_err(|error| damaged(&file.display, error))?;
-        let decoder = settings.decoder(&file)?;
         Ok(Self {
             decoder,
             display: file.display,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
-use tidegauge_commitlog::Storage;
+use tidegauge_commitlog::open_bucket;
 
+use super::local_files::LocalFiles;
 use super::location::Scheme;
+use super::s3_files::S3Files;
 use crate::error::Result;
 
 /// Opens the store; paths in it are absolute.
@@ -15,7 +16,7 @@ use crate::error::Result;
 /// When S3 cannot be set up from the environment.
 pub fn open_store(scheme: &Scheme) -> Result<Arc<dyn ObjectStore>> {
     Ok(match scheme {
-        Scheme::Local => Arc::new(LocalFileSystem::new()),
-        Scheme::S3 { bucket } => Arc::clone(Storage::open(&format!("s3://{bucket}"))?.store()),
+        Scheme::Local => Arc::new(LocalFiles::default()),
+        Scheme::S3 { bucket } => Arc::new(S3Files::new(open_bucket(bucket)?)?),
     })
 }

@@ -109,6 +109,7 @@ pub fn read_run(
             etag: None,
             display: run.path.clone(),
             row_groups: None,
+            part: None,
         };
         let reader = ObjectReader::new(Arc::clone(storage.store()), file);
         let options = ArrowReaderOptions::new().with_schema(schema);

@@ -189,14 +189,14 @@ async fn a_parquet_file_that_its_writer_has_not_filled_yet_holds_no_rows() {
 }
 
 #[tokio::test]
-async fn a_file_without_a_time_in_its_path_stops_the_run_with_what_to_do() {
+async fn a_file_without_a_time_in_its_path_is_left_out_with_what_to_do() {
     let folder = scratch();
     write_json(folder.path(), "2026/01/01/a.json", &rows_at(&[0]));
     write_json(folder.path(), "notes.json", &rows_at(&[0]));
     let path = job(folder.path(), "json", "    discovery: {order: path_time}\n", "");
     let mut engine = super::harness::open(super::harness::compile(&path).await).await;
     let error = engine.run_once(true).await.unwrap_err();
-    assert_eq!(error.kind(), tidegauge::error::ErrorKind::BadJob);
+    assert_eq!(error.kind(), tidegauge::error::ErrorKind::BadRecord);
     let place = format!("{}/in/notes.json: has no time in its path", folder.path().display());
     assert!(error.message().starts_with(&place), "{error}");
 }

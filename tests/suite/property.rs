@@ -76,6 +76,21 @@ struct Case {
     drains: bool,
     /// A run is dropped after so many polls.
     crashes: Vec<usize>,
+    /// What becomes of the files of a portion when they have been read.
+    changes: Vec<Change>,
+    /// The rows of a later portion are appended to the files of the first.
+    appends: bool,
+}
+
+/// What becomes of a file that was read: nothing of it may show.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Change {
+    Nothing,
+    /// It is written anew as it is.
+    Touched,
+    /// Rows are added to it, and it is not said that files grow.
+    Appended,
+    Removed,
 }
 
 fn drawn_case() -> impl Strategy<Value = Case> {
@@ -99,8 +114,17 @@ fn drawn_case() -> impl Strategy<Value = Case> {
     let portions = (portions, proptest::bool::weighted(0.3));
     let allowed_ms = prop_oneof![Just(0_i64), Just(1_000), Just(20_000), Just(300_000)];
     let late = (proptest::bool::weighted(0.25), allowed_ms);
-    (raw_table(), raw_table(), chains, state, portions, crashes, late).prop_map(
-        |(first, mut second, chains, state, (portions, drains), crashes, (lates, allowed_ms))| {
+    let change = prop_oneof![
+        3 => Just(Change::Nothing),
+        1 => Just(Change::Touched),
+        1 => Just(Change::Appended),
+        1 => Just(Change::Removed),
+    ];
+    let changes = (proptest::collection::vec(change, 0..6), proptest::bool::weighted(0.3));
+    let after = (crashes, late, changes);
+    (raw_table(), raw_table(), chains, state, portions, after).prop_map(
+        |(first, mut second, chains, state, (portions, drains), after)| {
+            let (crashes, (lates, allowed_ms), (changes, appends)) = after;
             if drains {
                 // What closes the windows of one source closes those of the other up to the same time.
                 second.begin_with(&first);
@@ -130,6 +154,10 @@ fn drawn_case() -> impl Strategy<Value = Case> {
                 portions,
                 drains,
                 crashes,
+                changes,
+                // Which files share an epoch decides which rows are late, and a file to which
+                // nothing is added is in none.
+                appends: appends && !lates,
             }
         },
     )
@@ -148,9 +176,12 @@ impl fmt::Debug for Case {
         writeln!(
             f,
             "{partitions} partitions, {files_per_epoch} files an epoch, {runs_max} runs, {cache_max} of \
-             cache, {close_max} to close, {} portions{}, crashes after {:?} polls{}{}",
+             cache, {close_max} to close, {} portions{}{}, files then {:?}, crashes after {:?} \
+             polls{}{}",
             self.portions,
             if self.drains { " that are drained" } else { "" },
+            if self.appends { " that are appended" } else { "" },
+            self.changes,
             self.crashes,
             if *on_workers { ", on workers" } else { "" },
             if self.lates {

@@ -51,12 +51,13 @@ pub use plain::plain;
 pub use publish::PublishOutcome;
 pub use reader::{LogReader, SegmentCache, read_committed};
 pub use record::{
-    CommitRecord, Epoch, FORMAT_VERSION, FailedRows, FailedWhere, Revisions, Run, SeenFile,
-    Segment, SegmentChange, SinkFile, SourceChange, SourceRows, StageChange, StageRows,
+    CommitRecord, Epoch, FORMAT_VERSION, FailedRows, FailedWhere, ParkedFile, Revisions, Run,
+    SeenFile, Segment, SegmentChange, SinkFile, SourceChange, SourceRows, StageChange, StageRows,
+    Tail,
 };
-pub use seen::{FileHash, SeenFiles};
+pub use seen::{FileHash, SeenFiles, Standing};
 pub use segments::is_over;
 pub use settings::LogSettings;
 pub use state::{JobState, SourceState, StageState};
-pub use storage::{Creation, Promotion, Storage, is_missing_bucket};
+pub use storage::{Bucket, Creation, Promotion, Storage, is_missing_bucket, open_bucket};
 pub use wire::files as sink_files;

@@ -11,7 +11,8 @@ pub use crate::names::Epoch;
 
 /// The version of the record's form that this build writes, and the newest it reads.
 ///
-/// 2: sink files are written short (see `wire`), and records say where their sinks were.
+/// 2: sink files are written short (see `wire`), and records say where their sinks were; keys of
+/// source files are relative.
 pub const FORMAT_VERSION: u32 = 2;
 
 /// One epoch: everything that became true at once when this was written.
@@ -110,6 +111,26 @@ pub struct SourceChange {
     /// Files that are now processed.
     #[serde(default)]
     pub added: Vec<SeenFile>,
+    /// Files whose version is taken note of without being read: a known file that was changed and
+    /// is left as it was read, or one that a build with absolute keys has processed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub noted: Vec<SeenFile>,
+    /// Files that could not be used: they are left out until they change, or until it is time to
+    /// try again. Those that are parked already are here once more when they were tried again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parked: Vec<ParkedFile>,
+    /// Keys that are parked no more: gone, or to be read in a new version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub released: Vec<String>,
+    /// The root that keys are relative to, where another one than before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// Known files that were found changed, whatever `on_change` says of them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub files_changed: u64,
+    /// Files that were listed and gone before they were read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub files_gone: u64,
     /// The watermark after this epoch, microseconds since 1970.
     pub watermark_us: Option<i64>,
     /// The latest event time so far that enough rows confirm, microseconds since 1970.
@@ -129,6 +150,13 @@ pub struct SourceChange {
     pub rows: SourceRows,
 }
 
+impl SourceChange {
+    /// The files that the set of processed files takes note of.
+    pub fn taken_note_of(&self) -> impl Iterator<Item = &SeenFile> {
+        self.added.iter().chain(&self.noted)
+    }
+}
+
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
@@ -138,10 +166,61 @@ fn is_zero(count: &u64) -> bool {
 pub struct SeenFile {
     /// Its key, relative to the source's location.
     pub key: String,
-    /// Its ETag, where the store has one.
+    /// Its version: the ETag where the store has one, of a local file its time of change.
     pub etag: Option<String>,
     /// Its size in bytes, as stored.
     pub size: u64,
+    /// Whether `key` is relative: in records of builds before form 2 it is absolute.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relative: bool,
+    /// How far it was read, where that is not all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<Tail>,
+}
+
+impl SeenFile {
+    /// A file that was read whole.
+    pub fn new(key: impl Into<String>, etag: Option<&str>, size: u64) -> Self {
+        let etag = etag.map(str::to_owned);
+        Self { key: key.into(), etag, size, relative: true, tail: None }
+    }
+}
+
+/// How far a file was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tail {
+    /// Its bytes up to there: where files grow, to the end of the last whole line.
+    pub bytes: u64,
+    /// A hash of its first bytes, at most of those read, never 0: another one says that it is
+    /// another file. Unknown of files that were read whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<u32>,
+}
+
+/// A file that could not be used, and is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkedFile {
+    /// Its key, relative to the source's location.
+    pub key: String,
+    /// The version that could not be used.
+    pub etag: Option<String>,
+    /// The size of that version.
+    pub size: u64,
+    /// What errors call the file.
+    pub file: String,
+    /// What is wrong with it.
+    pub error: String,
+    /// The error's kind, in a word.
+    pub kind: String,
+    /// When it was first tried, milliseconds since 1970.
+    pub first_ms: i64,
+    /// When it was last tried, milliseconds since 1970.
+    pub last_ms: i64,
+    /// How often it was tried.
+    pub tries: u32,
+    /// Whether it may pass by itself, so that the same version is tried again.
+    #[serde(default)]
+    pub may_pass: bool,
 }
 
 /// What became of the rows of a source: `rows_in` is the sum of the others, each counted where

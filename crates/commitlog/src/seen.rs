@@ -1,75 +1,162 @@
-//! The set of processed files: 16 bytes a file in memory, and in segments on storage.
+//! The set of processed files: by source, a hash of each key beside that of its version.
 //!
 //! ```text
-//! segment:  "TGSEEN01" | per source: u32 length, name, u64 count, count * 16 bytes | 16 bytes checksum
+//!  listing:  (key, version) --> New       the key was never seen
+//!                           --> Same      it was processed, or its version was taken note of
+//!                           --> Changed   it was processed in another version
 //! ```
 //!
-//! Progress is this set, never a high-water mark: on S3 a key may appear with an older time.
+//! Progress is this set, never a high-water mark: on S3 a key may appear with an older time. Keys
+//! are relative to the source's location. What builds before `TGSEEN02` wrote are hashes of the
+//! absolute key and version together: those are kept apart and asked by [`SeenFiles::knows_old`],
+//! until a record takes note of the file by its relative key.
 
-use std::collections::{BTreeMap, HashSet};
+mod hash;
+mod segment;
 
-use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::error::{Error, Result};
-use crate::record::{SeenFile, Segment, SegmentChange};
+use serde::{Deserialize, Serialize};
 
-const MAGIC: &[u8; 8] = b"TGSEEN01";
-const HASH_BYTES: usize = 16;
+pub use self::hash::FileHash;
+pub(crate) use self::hash::KeyHash;
+pub(crate) use self::segment::{decode, encode};
+use crate::record::{SeenFile, Segment, SegmentChange, Tail};
 
-/// Sha-256 of key, ETag and size, cut to 128 bits: two files of a job collide by chance once in
-/// 10^19 jobs of ten billion files each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileHash([u8; HASH_BYTES]);
-
-impl FileHash {
-    /// The hash of a file as a listing shows it.
-    pub fn of(key: &str, etag: Option<&str>, size: u64) -> Self {
-        let mut hasher = Sha256::new();
-        hasher.update((key.len() as u64).to_le_bytes());
-        hasher.update(key);
-        // A missing ETag differs from an empty one.
-        hasher.update([u8::from(etag.is_some())]);
-        hasher.update(etag.unwrap_or_default());
-        hasher.update(size.to_le_bytes());
-        FileHash(truncated(hasher))
-    }
+/// What is known of a file that a listing shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Its key was never seen.
+    New,
+    /// This very version was processed.
+    Same,
+    /// The key was processed in another version.
+    Changed,
 }
 
-/// Hashes by source.
-pub(crate) type Hashes = BTreeMap<String, Vec<FileHash>>;
+/// A version of a key, and the epoch that took note of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    key: KeyHash,
+    epoch: u64,
+    version: u64,
+    read: u64,
+    head: u32,
+}
+
+/// As [`Entry`], in memory under its key: a job may have processed millions of files.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Seen {
+    version: u64,
+    read: u64,
+    /// Epochs beyond 2^32 are taken for that one: they only order the versions of a key.
+    epoch: u32,
+    head: u32,
+}
+
+/// What is to be written of one source.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Entries {
+    files: Vec<Entry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    old: Vec<FileHash>,
+}
+
+/// What is known of one source.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Known {
+    files: HashMap<KeyHash, Seen>,
+    old: HashSet<FileHash>,
+}
 
 /// The files that are processed, by source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SeenFiles {
     #[serde(skip)]
-    known: BTreeMap<String, HashSet<FileHash>>,
+    known: BTreeMap<String, Known>,
     segments: Vec<Segment>,
-    pending: Hashes,
+    /// Of builds before `TGSEEN02`, in checkpoints that they wrote.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pending: BTreeMap<String, Vec<FileHash>>,
+    /// What is in no segment yet.
+    #[serde(default)]
+    fresh: BTreeMap<String, Entries>,
 }
 
 impl SeenFiles {
-    /// Whether this very file was processed: a file that was overwritten is another one.
-    pub fn contains(&self, source: &str, key: &str, etag: Option<&str>, size: u64) -> bool {
-        self.known.get(source).is_some_and(|known| known.contains(&FileHash::of(key, etag, size)))
+    /// What is known of a file, by its key relative to the source's location.
+    pub fn standing(&self, source: &str, key: &str, etag: Option<&str>, size: u64) -> Standing {
+        match self.find(source, key) {
+            None => Standing::New,
+            Some(seen) if seen.version == hash::version(etag, size) => Standing::Same,
+            Some(_) => Standing::Changed,
+        }
     }
 
-    /// Takes note of a processed file.
-    pub fn insert(&mut self, source: &str, file: &SeenFile) {
-        let hash = FileHash::of(&file.key, file.etag.as_deref(), file.size);
-        if !self.known.contains_key(source) {
-            self.known.insert(source.to_owned(), HashSet::new());
+    fn find(&self, source: &str, key: &str) -> Option<&Seen> {
+        self.known.get(source)?.files.get(&KeyHash::of(key))
+    }
+
+    /// The epoch that last took note of a key.
+    pub fn noted_at(&self, source: &str, key: &str) -> Option<u64> {
+        self.find(source, key).map(|seen| u64::from(seen.epoch))
+    }
+
+    /// How far a file was read, by its key.
+    pub fn tail(&self, source: &str, key: &str) -> Option<Tail> {
+        let seen = self.find(source, key)?;
+        Some(Tail { bytes: seen.read, head: (seen.head != 0).then_some(seen.head) })
+    }
+
+    /// Whether this very file was processed.
+    pub fn contains(&self, source: &str, key: &str, etag: Option<&str>, size: u64) -> bool {
+        self.standing(source, key, etag, size) == Standing::Same
+    }
+
+    /// Whether builds that kept absolute keys processed files of the source that are not all taken
+    /// note of anew.
+    pub fn has_old(&self, source: &str) -> bool {
+        self.known.get(source).is_some_and(|known| !known.old.is_empty())
+    }
+
+    /// Whether such a build processed this very file, by its absolute key and the ETag of then.
+    pub fn knows_old(&self, source: &str, key: &str, etag: Option<&str>, size: u64) -> bool {
+        self.known
+            .get(source)
+            .is_some_and(|known| known.old.contains(&FileHash::of(key, etag, size)))
+    }
+
+    /// Takes note of a file in `epoch`.
+    pub fn insert(&mut self, source: &str, file: &SeenFile, epoch: u64) {
+        if self.contains_exactly(source, file) {
+            return;
         }
-        let new = self.known.get_mut(source).is_some_and(|k| k.insert(hash));
-        if new {
-            self.pending.entry(source.to_owned()).or_default().push(hash);
+        let fresh = self.fresh.entry(source.to_owned()).or_default();
+        fresh.push(file, epoch);
+        let known = self.known.entry(source.to_owned()).or_default();
+        match note(file, epoch) {
+            Note::Old(hash) => {
+                known.old.insert(hash);
+            }
+            Note::File(entry) => {
+                known.files.insert(entry.key, entry.seen());
+            }
         }
+    }
+
+    fn contains_exactly(&self, source: &str, file: &SeenFile) -> bool {
+        let etag = file.etag.as_deref();
+        if !file.relative {
+            return self.knows_old(source, &file.key, etag, file.size);
+        }
+        let tail = file.tail.unwrap_or(Tail { bytes: file.size, head: None });
+        self.contains(source, &file.key, etag, file.size)
+            && self.tail(source, &file.key) == Some(tail)
     }
 
     /// How many files are known, over all sources.
     pub fn len(&self) -> usize {
-        self.known.values().map(HashSet::len).sum()
+        self.known.values().map(|known| known.files.len() + known.old.len()).sum()
     }
 
     /// Whether no file is known.
@@ -83,8 +170,12 @@ impl SeenFiles {
     }
 
     /// What is in no segment yet.
-    pub(crate) fn pending(&self) -> &Hashes {
-        &self.pending
+    pub(crate) fn pending(&self) -> BTreeMap<String, Entries> {
+        let mut entries = self.fresh.clone();
+        for (source, hashes) in &self.pending {
+            entries.entry(source.clone()).or_default().old.extend(hashes);
+        }
+        entries
     }
 
     pub(crate) fn clear(&mut self) {
@@ -94,157 +185,85 @@ impl SeenFiles {
     /// A record moved what was pending into segments.
     pub(crate) fn spilled(&mut self, change: &SegmentChange) {
         self.pending.clear();
+        self.fresh.clear();
         self.segments.retain(|segment| !change.seen_removed.contains(&segment.path));
         self.segments.extend(change.seen_added.iter().cloned());
     }
 
     /// Adds what a segment holds, after a checkpoint was read.
-    pub(crate) fn load(&mut self, hashes: Hashes) {
-        for (source, hashes) in hashes {
-            self.known.entry(source).or_default().extend(hashes);
+    pub(crate) fn load(&mut self, entries: BTreeMap<String, Entries>) {
+        for (source, entries) in entries {
+            let known = self.known.entry(source).or_default();
+            known.old.extend(entries.old);
+            for entry in entries.files {
+                let newest = known.files.entry(entry.key).or_insert(entry.seen());
+                if u64::from(newest.epoch) <= entry.epoch {
+                    *newest = entry.seen();
+                }
+            }
         }
     }
 
     /// Adds what was pending in a checkpoint.
     pub(crate) fn load_pending(&mut self) {
-        self.load(self.pending.clone());
+        self.load(self.pending());
     }
 }
 
-/// Number of hashes over all sources.
-pub(crate) fn count(hashes: &Hashes) -> u64 {
-    hashes.values().map(|hashes| hashes.len() as u64).sum()
+/// What is written of a file.
+enum Note {
+    Old(FileHash),
+    File(Entry),
 }
 
-/// Writes a segment; the same hashes give the same bytes.
-pub(crate) fn encode(mut hashes: Hashes) -> Bytes {
-    let mut out = Vec::with_capacity(64 + HASH_BYTES * count(&hashes) as usize);
-    out.extend_from_slice(MAGIC);
-    for (source, hashes) in &mut hashes {
-        hashes.sort_unstable();
-        hashes.dedup();
-        out.extend_from_slice(&(source.len() as u32).to_le_bytes());
-        out.extend_from_slice(source.as_bytes());
-        out.extend_from_slice(&(hashes.len() as u64).to_le_bytes());
-        for hash in hashes {
-            out.extend_from_slice(&hash.0);
+fn note(file: &SeenFile, epoch: u64) -> Note {
+    let etag = file.etag.as_deref();
+    if !file.relative {
+        return Note::Old(FileHash::of(&file.key, etag, file.size));
+    }
+    let key = KeyHash::of(&file.key);
+    let version = hash::version(etag, file.size);
+    let tail = file.tail.unwrap_or(Tail { bytes: file.size, head: None });
+    Note::File(Entry { key, epoch, version, read: tail.bytes, head: tail.head.unwrap_or(0) })
+}
+
+impl Entry {
+    fn seen(&self) -> Seen {
+        let Self { version, read, head, .. } = *self;
+        Seen { version, read, head, epoch: u32::try_from(self.epoch).unwrap_or(u32::MAX) }
+    }
+}
+
+impl Entries {
+    pub(crate) fn push(&mut self, file: &SeenFile, epoch: u64) {
+        match note(file, epoch) {
+            Note::Old(hash) => self.old.push(hash),
+            Note::File(entry) => self.files.push(entry),
         }
     }
-    let checksum = checksum(&out);
-    out.extend_from_slice(&checksum);
-    out.into()
-}
 
-/// Reads a segment. `path` is for the error.
-pub(crate) fn decode(path: &str, bytes: &[u8]) -> Result<Hashes> {
-    parse(bytes).ok_or_else(|| {
-        Error::corrupt(format!(
-            "{path} is damaged (checksum or length); restore it or start anew with --reset-state"
-        ))
-    })
-}
-
-fn parse(bytes: &[u8]) -> Option<Hashes> {
-    let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(HASH_BYTES)?)?;
-    if sum != checksum(body) {
-        return None;
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.old.extend(other.old);
     }
-    let mut rest = body.strip_prefix(MAGIC)?;
-    let mut hashes = Hashes::new();
-    while !rest.is_empty() {
-        let name_len = u32::from_le_bytes(take(&mut rest, 4)?.try_into().ok()?);
-        let name = std::str::from_utf8(take(&mut rest, name_len as usize)?).ok()?;
-        let count = u64::from_le_bytes(take(&mut rest, 8)?.try_into().ok()?);
-        let raw = take(&mut rest, usize::try_from(count).ok()?.checked_mul(HASH_BYTES)?)?;
-        let list = raw
-            .chunks_exact(HASH_BYTES)
-            .filter_map(|chunk| chunk.try_into().ok().map(FileHash))
-            .collect();
-        hashes.insert(name.to_owned(), list);
+
+    pub(crate) fn len(&self) -> u64 {
+        (self.files.len() + self.old.len()) as u64
     }
-    Some(hashes)
-}
 
-fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
-    let (head, tail) = rest.split_at_checked(len)?;
-    *rest = tail;
-    Some(head)
-}
-
-fn checksum(bytes: &[u8]) -> [u8; HASH_BYTES] {
-    let mut hasher = Sha256::new();
-    hasher.update(bytes);
-    truncated(hasher)
-}
-
-fn truncated(hasher: Sha256) -> [u8; HASH_BYTES] {
-    let digest = hasher.finalize();
-    let mut out = [0; HASH_BYTES];
-    out.copy_from_slice(&digest[..HASH_BYTES]);
-    out
-}
-
-impl Serialize for FileHash {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:032x}", u128::from_be_bytes(self.0)))
+    /// Sorted, and of several entries of a key the latest.
+    fn tidy(&mut self) {
+        self.files.sort_unstable_by(|a, b| b.cmp(a));
+        self.files.dedup_by_key(|entry| entry.key);
+        self.old.sort_unstable();
+        self.old.dedup();
     }
 }
 
-impl<'de> Deserialize<'de> for FileHash {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        u128::from_str_radix(&text, 16)
-            .map(|value| FileHash(value.to_be_bytes()))
-            .map_err(serde::de::Error::custom)
-    }
+/// Number of entries over all sources.
+pub(crate) fn count(entries: &BTreeMap<String, Entries>) -> u64 {
+    entries.values().map(Entries::len).sum()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hashes(n: u64) -> Hashes {
-        let list = |salt: u64| (0..n).map(|i| FileHash::of("k", None, i + salt)).collect();
-        [("a".to_owned(), list(0)), ("b".to_owned(), list(1_000))].into()
-    }
-
-    #[test]
-    fn a_segment_reads_back_and_damage_is_found() {
-        let bytes = encode(hashes(5));
-        let back = decode("seen/x", &bytes).unwrap();
-        assert_eq!(count(&back), 10);
-        assert_eq!(encode(back), bytes);
-        for cut in [0, 7, 15, bytes.len() - 1] {
-            assert!(decode("seen/x", &bytes[..cut]).is_err(), "{cut}");
-        }
-        let mut flipped = bytes.to_vec();
-        flipped[30] ^= 1;
-        assert!(decode("seen/x", &flipped).is_err());
-    }
-
-    #[test]
-    fn key_etag_and_size_all_tell_files_apart() {
-        let all = [
-            FileHash::of("k", None, 1),
-            FileHash::of("k", Some(""), 1),
-            FileHash::of("k", Some("e"), 1),
-            FileHash::of("k", None, 2),
-            FileHash::of("l", None, 1),
-        ];
-        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
-    }
-
-    #[test]
-    fn pending_hashes_survive_json() {
-        let mut seen = SeenFiles::default();
-        let file = SeenFile { key: "k".into(), etag: Some("e".into()), size: 3 };
-        seen.insert("s", &file);
-        seen.insert("s", &file);
-        let text = serde_json::to_string(&seen).unwrap();
-        let mut back: SeenFiles = serde_json::from_str(&text).unwrap();
-        back.load_pending();
-        assert_eq!(back, seen);
-        assert!(back.contains("s", "k", Some("e"), 3));
-        assert_eq!(back.len(), 1);
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::manifest;
 use crate::names::{MANIFEST, SEEN, segment_path};
 use crate::record::{CommitRecord, Segment, SegmentChange, SinkFile};
-use crate::seen::{self, FileHash, Hashes};
+use crate::seen;
 use crate::state::JobState;
 use crate::storage::Storage;
 
@@ -43,35 +43,34 @@ impl Spill<'_> {
 
     async fn spill_seen(&self, change: &mut SegmentChange) -> Result<()> {
         let Spill { storage, state, record, n, .. } = self;
-        let (mut hashes, existing) = if record.reset {
-            (Hashes::new(), [].as_slice())
+        let (mut entries, existing) = if record.reset {
+            (BTreeMap::new(), [].as_slice())
         } else {
-            (state.seen.pending().clone(), state.seen.segments())
+            (state.seen.pending(), state.seen.segments())
         };
-        for (source, added) in &record.sources {
-            let new = added
-                .added
-                .iter()
-                .map(|file| FileHash::of(&file.key, file.etag.as_deref(), file.size));
-            hashes.entry(source.clone()).or_default().extend(new);
+        for (source, change) in &record.sources {
+            let entries = entries.entry(source.clone()).or_default();
+            for file in change.taken_note_of() {
+                entries.push(file, record.epoch.0);
+            }
         }
-        if seen::count(&hashes) == 0 {
+        if seen::count(&entries) == 0 {
             return Ok(());
         }
-        for segment in to_merge(existing, seen::count(&hashes)) {
+        for segment in to_merge(existing, seen::count(&entries)) {
             // One that is gone was collected: this coordinator is behind, and its commit will tell.
             if let Some(bytes) = storage.get(&segment.path).await? {
                 for (source, more) in seen::decode(&segment.path, &bytes)? {
-                    hashes.entry(source).or_default().extend(more);
+                    entries.entry(source).or_default().extend(more);
                 }
                 change.seen_removed.push(segment.path.clone());
             }
         }
         let segment = Segment {
             path: segment_path(SEEN, record.epoch, &record.attempt, *n),
-            entries: seen::count(&hashes),
+            entries: seen::count(&entries),
         };
-        storage.write(&segment.path, seen::encode(hashes)).await?;
+        storage.write(&segment.path, seen::encode(entries)).await?;
         change.seen_added.push(segment);
         Ok(())
     }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::Manifest;
-use crate::record::{CommitRecord, Epoch, Revisions, Run, SinkFile, SourceRows, StageRows};
+use crate::record::{
+    CommitRecord, Epoch, ParkedFile, Revisions, Run, SinkFile, SourceRows, StageRows,
+};
 use crate::seen::SeenFiles;
 
 /// Everything that holds after an epoch. Folding the same records gives the same state, so a
@@ -64,6 +66,21 @@ pub struct SourceState {
     pub files: u64,
     /// What became of its rows since the last reset.
     pub totals: SourceRows,
+    /// Files that could not be used and are left out, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parked: BTreeMap<String, ParkedFile>,
+    /// The root that keys are relative to; unknown of builds before form 2 of records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// The epoch of the record that named the root.
+    #[serde(default)]
+    pub based_at: u64,
+    /// Known files that were found changed since the last reset.
+    #[serde(default)]
+    pub files_changed: u64,
+    /// Files that were gone before they were read, since the last reset.
+    #[serde(default)]
+    pub files_gone: u64,
 }
 
 /// What holds of a stage.
@@ -136,8 +153,20 @@ impl JobState {
             source.rows_ahead += change.rows_ahead;
             source.files += change.added.len() as u64;
             source.totals.add(&change.rows);
-            for file in &change.added {
-                self.seen.insert(name, file);
+            if let Some(base) = &change.base {
+                source.base = Some(base.clone());
+                source.based_at = record.epoch.0;
+            }
+            source.files_changed += change.files_changed;
+            source.files_gone += change.files_gone;
+            for key in change.released.iter().chain(change.added.iter().map(|file| &file.key)) {
+                source.parked.remove(key);
+            }
+            for file in &change.parked {
+                source.parked.insert(file.key.clone(), file.clone());
+            }
+            for file in change.taken_note_of() {
+                self.seen.insert(name, file, record.epoch.0);
             }
         }
     }
@@ -164,7 +193,7 @@ mod tests {
 
     fn record(epoch: u64, key: &str) -> CommitRecord {
         let run = Run { path: format!("runs/s/{epoch}-a-0.parquet"), ..Run::default() };
-        let added = vec![SeenFile { key: key.into(), etag: None, size: 1 }];
+        let added = vec![SeenFile::new(key, None, 1)];
         CommitRecord {
             epoch: Epoch(epoch),
             sources: [(
@@ -195,6 +224,23 @@ mod tests {
         assert!(state.seen.contains("in", "b", None, 1));
         assert!(!state.seen.contains("in", "b", None, 2));
         assert_eq!(state.rows_out["out"], 4);
+        assert_eq!(state.sources["in"].files, 2);
+    }
+
+    #[test]
+    fn a_parked_file_leaves_when_it_is_processed_or_released() {
+        let parked = |key: &str| ParkedFile { key: key.into(), ..ParkedFile::default() };
+        let mut state = JobState::default();
+        let mut first = record(1, "a");
+        first.sources.get_mut("in").unwrap().parked = vec![parked("b"), parked("c"), parked("d")];
+        state.apply(&first);
+        let mut second = record(2, "b");
+        let change = second.sources.get_mut("in").unwrap();
+        (change.released, change.noted) = (vec!["c".into()], vec![SeenFile::new("a", None, 9)]);
+        state.apply(&second);
+        assert_eq!(state.sources["in"].parked.keys().collect::<Vec<_>>(), ["d"]);
+        // What was taken note of is known, and no processed file.
+        assert!(state.seen.contains("in", "a", None, 9));
         assert_eq!(state.sources["in"].files, 2);
     }
 

@@ -20,7 +20,7 @@ use object_store::{
 
 use crate::error::{Error, Result};
 
-pub use s3::is_missing_bucket;
+pub use s3::{Bucket, is_missing_bucket, open_bucket};
 
 /// Objects above this size are uploaded in parts of this size.
 const PART_BYTES: usize = 8 * 1024 * 1024;

@@ -74,7 +74,7 @@ pub use location::Prefix;
 pub use path_time::PathTime;
 pub use problem::{BadJob, Problem};
 pub use sink::SinkSpec;
-pub use source::{DiscoveryOrder, SourceSpec};
+pub use source::{DiscoveryOrder, OnChange, SourceSpec};
 pub use sql::SqlText;
 pub use state::StateSpec;
 pub use suggest::nearest;

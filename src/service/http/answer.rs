@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tidegauge_commitlog::{SourceRows, SourceState, StageRows, StageState};
+use tidegauge_commitlog::{ParkedFile, SourceRows, SourceState, StageRows, StageState};
 
 use crate::runtime::rfc3339;
 use crate::service::{Hosted, JobPhase, Origin};
@@ -47,7 +47,23 @@ struct SourceAnswer {
     max_event_time: Option<String>,
     idle: bool,
     files: u64,
+    files_changed: u64,
+    files_gone: u64,
+    files_parked: usize,
+    /// The first of the files that cannot be used, with what is wrong.
+    parked: Vec<ParkedAnswer>,
     rows: SourceRows,
+}
+
+/// So many of the files that are left out are shown of a source.
+const PARKED_SHOWN: usize = 20;
+
+#[derive(Debug, Serialize)]
+struct ParkedAnswer {
+    error: String,
+    tries: u32,
+    first_tried: Option<String>,
+    last_tried: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -136,7 +152,23 @@ impl From<&SourceState> for SourceAnswer {
             max_event_time: source.max_event_time_us.and_then(rfc3339),
             idle: source.idle,
             files: source.files,
+            files_changed: source.files_changed,
+            files_gone: source.files_gone,
+            files_parked: source.parked.len(),
+            parked: source.parked.values().take(PARKED_SHOWN).map(ParkedAnswer::from).collect(),
             rows: source.totals,
+        }
+    }
+}
+
+impl From<&ParkedFile> for ParkedAnswer {
+    fn from(file: &ParkedFile) -> Self {
+        let time = |ms: i64| rfc3339(ms.saturating_mul(1_000));
+        Self {
+            error: file.error.clone(),
+            tries: file.tries,
+            first_tried: time(file.first_ms),
+            last_tried: time(file.last_ms),
         }
     }
 }

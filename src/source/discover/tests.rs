@@ -1,9 +1,9 @@
 //! Listings of real folders and of a bucket.
 
 use object_store::PutPayload;
-use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 
+use super::super::local_files::LocalFiles;
 use super::super::split_location;
 use super::*;
 
@@ -18,9 +18,19 @@ const FILES: [&str; 8] = [
     "empty.json",
 ];
 
+/// What a first listing gives.
+async fn listed(
+    store: &dyn ObjectStore,
+    location: &str,
+    order: &DiscoveryOrder,
+) -> SourceResult<Listing> {
+    let mut memory = ListingMemory::new(false);
+    discover(store, &split_location(location)?, order, &mut memory).await
+}
+
 async fn names(location: &str, order: &DiscoveryOrder) -> SourceResult<Vec<String>> {
-    let found = discover(&LocalFileSystem::new(), &split_location(location)?, order).await?;
-    Ok(found.into_iter().map(|file| file.display).collect())
+    let listing = listed(&LocalFiles::default(), location, order).await?;
+    Ok(listing.files.into_iter().map(|file| file.display).collect())
 }
 
 fn folder(name: &str) -> (tempfile::TempDir, String) {
@@ -69,10 +79,11 @@ async fn globs_match_within_a_name_unless_doubled() {
 #[tokio::test]
 async fn one_file_is_itself_and_has_its_size_and_version() {
     let (_guard, root) = folder("data");
-    let location = split_location(&format!("{root}/a/_x.json")).unwrap();
-    let found = discover(&LocalFileSystem::new(), &location, &DiscoveryOrder::Name).await.unwrap();
-    assert_eq!((found.len(), found[0].size, &found[0].display), (1, 2, &location.text));
-    assert!(found[0].etag.is_some());
+    let location = format!("{root}/a/_x.json");
+    let listing = listed(&LocalFiles::default(), &location, &DiscoveryOrder::Name).await.unwrap();
+    let found = &listing.files[0];
+    assert_eq!((listing.files.len(), found.size, &found.display), (1, 2, &location));
+    assert_eq!((found.key.as_str(), found.etag.is_some()), ("_x.json", true));
 }
 
 #[tokio::test]
@@ -120,14 +131,28 @@ async fn buckets_are_listed_by_prefix_glob_or_key() {
         ("s3://bkt/logs/a.json", &["s3://bkt/logs/a.json"]),
         ("s3://bkt/none/", &[]),
     ] {
-        let found = discover(&store, &split_location(location).unwrap(), &DiscoveryOrder::Name)
-            .await
-            .unwrap();
+        let listing = listed(&store, location, &DiscoveryOrder::Name).await.unwrap();
         assert_eq!(
-            found.iter().map(|file| file.display.as_str()).collect::<Vec<_>>(),
+            listing.files.iter().map(|file| file.display.as_str()).collect::<Vec<_>>(),
             expected,
             "{location}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_that_ends_within_a_name_is_refused_with_what_is_meant() {
+    let store = InMemory::new();
+    store.put(&Path::from("mid/2026-01.json"), PutPayload::from("{}")).await.unwrap();
+    let error = listed(&store, "s3://bkt/mid/2026-", &DiscoveryOrder::Name).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "s3://bkt/mid/2026-: nothing is below it as a folder, but keys begin with it, such as \
+         mid/2026-01.json; write s3://bkt/mid/2026-* for those, or s3://bkt/mid/2026-/ for the \
+         folder"
+    );
+    for empty in ["s3://bkt/mid/2026-/", "s3://bkt/mid/2025", "s3://bkt/mid"] {
+        assert!(listed(&store, empty, &DiscoveryOrder::Name).await.is_ok(), "{empty}");
     }
 }
 
@@ -137,8 +162,12 @@ async fn by_path_time(files: &[&str], times: PathTime) -> SourceResult<Vec<(Stri
     for file in files {
         store.put(&Path::from(*file), PutPayload::from("{}")).await.unwrap();
     }
-    let location = split_location("s3://bkt/20250101/logs/").unwrap();
-    let found = discover(&store, &location, &DiscoveryOrder::PathTime(times)).await?;
+    let order = DiscoveryOrder::PathTime(times);
+    let mut listing = listed(&store, "s3://bkt/20250101/logs/", &order).await?;
+    if let Some(unusable) = listing.unusable.pop() {
+        return Err(unusable.error);
+    }
+    let found = listing.files;
     let seconds = |us: i64| us / 1_000_000;
     Ok(found
         .into_iter()
@@ -196,7 +225,51 @@ async fn the_time_of_a_single_file_is_in_its_name() {
     let file = format!("{root}/app-2026-01-02.json");
     std::fs::write(&file, "{}").unwrap();
     let order = DiscoveryOrder::PathTime(PathTime::default());
-    let location = split_location(&file).unwrap();
-    let found = discover(&LocalFileSystem::new(), &location, &order).await.unwrap();
-    assert_eq!(found[0].time_min_us, Some(1_767_312_000_000_000));
+    let listing = listed(&LocalFiles::default(), &file, &order).await.unwrap();
+    assert_eq!(listing.files[0].time_min_us, Some(1_767_312_000_000_000));
+}
+
+#[tokio::test]
+async fn a_listing_gives_what_is_not_remembered() {
+    let (_guard, root) = folder("data");
+    let location = split_location(&root).unwrap();
+    let store = LocalFiles::default();
+    let mut memory = ListingMemory::new(false);
+    let mut list = async || {
+        let listing =
+            discover(&store, &location, &DiscoveryOrder::Name, &mut memory).await.unwrap();
+        for file in &listing.files {
+            memory.remember(file.mark);
+        }
+        listing.files.into_iter().map(|file| file.key).collect::<Vec<_>>()
+    };
+    assert_eq!(list().await.len(), 5);
+    assert!(list().await.is_empty());
+    std::fs::write(format!("{root}/a/1.json"), "{\"longer\": 1}").unwrap();
+    std::fs::write(format!("{root}/new.json"), "{}").unwrap();
+    assert_eq!(list().await, ["a/1.json", "new.json"]);
+}
+
+/// The time of a listing of many files that are known; for whoever changes it.
+#[tokio::test]
+#[ignore = "makes 200,000 files: run it by hand in a release build"]
+async fn a_listing_of_many_known_files_is_fast() {
+    let guard = tempfile::tempdir().unwrap();
+    for n in 0..200_000 {
+        let folder = guard.path().join(format!("{:03}", n % 200));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("{n:06}.json")), "{}").unwrap();
+    }
+    let location = split_location(guard.path().to_str().unwrap()).unwrap();
+    let store = LocalFiles::default();
+    let mut memory = ListingMemory::new(false);
+    for round in 0..6 {
+        let started = std::time::Instant::now();
+        let listing =
+            discover(&store, &location, &DiscoveryOrder::Name, &mut memory).await.unwrap();
+        println!("listing {round}: {} new in {:?}", listing.files.len(), started.elapsed());
+        for file in &listing.files {
+            memory.remember(file.mark);
+        }
+    }
 }

@@ -10,9 +10,9 @@ use datafusion::parquet::errors::{ParquetError, Result};
 use datafusion::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use object_store::{GetOptions, ObjectStore, coalesce_ranges};
+use object_store::{ObjectStore, coalesce_ranges};
 
-use crate::source::fetch::same_version;
+use crate::source::fetch::fetch_range;
 use crate::source::reader::InputFile;
 
 /// The footer is looked for in this much of the end of the file, so that one request finds it.
@@ -34,9 +34,7 @@ impl ObjectReader {
     }
 
     async fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
-        let options = GetOptions { range: Some(range.into()), ..same_version(&self.file) };
-        let result = self.store.get_opts(&self.file.location, options).await.map_err(external)?;
-        result.bytes().await.map_err(external)
+        fetch_range(&*self.store, &self.file, range).await.map_err(external)
     }
 }
 

@@ -44,6 +44,7 @@ async fn stored(
         etag: meta.e_tag,
         display: "a.parquet".into(),
         row_groups: None,
+        part: None,
     };
     (Arc::new(store), file)
 }
@@ -53,6 +54,7 @@ fn settings(columns: &[(&str, DataType)]) -> Arc<OpenSettings> {
         columns.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)).collect();
     Arc::new(OpenSettings {
         projection: (0..fields.len()).collect(),
+        time_column: None,
         schema: Arc::new(Schema::new(fields)),
         format: Format::Parquet,
         compression: Compression::Auto,
@@ -244,7 +246,14 @@ async fn files_that_are_no_parquet_or_another_version_are_named() {
     assert!(matches!(read, Err(SourceError::Unavailable { .. })), "{read:?}");
     let location = Path::from("x");
     store.put(&location, PutPayload::from("not Parquet at all")).await.unwrap();
-    let file = InputFile { location, size: 18, etag: None, display: "x".into(), row_groups: None };
+    let file = InputFile {
+        location,
+        size: 18,
+        etag: None,
+        display: "x".into(),
+        row_groups: None,
+        part: None,
+    };
     let read: SourceResult<Vec<Decoded>> =
         read_file(store, &file, settings(&[])).try_collect().await;
     assert!(matches!(&read, Err(SourceError::Corrupt { .. })), "{read:?}");
@@ -289,7 +298,7 @@ async fn a_file_without_statistics_or_without_the_column_tells_nothing() {
     let size = bytes.len() as u64;
     store.put(&location, PutPayload::from(bytes)).await.unwrap();
     let display = "b.parquet".into();
-    let file = InputFile { location, size, etag: None, display, row_groups: None };
+    let file = InputFile { location, size, etag: None, display, row_groups: None, part: None };
     let store: Arc<dyn ObjectStore> = Arc::new(store);
     for name in ["ts", "other"] {
         let field = Field::new(name, TIMESTAMP, true);

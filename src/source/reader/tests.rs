@@ -16,6 +16,7 @@ fn settings(format: Format, block_bytes: usize, batch_rows: usize) -> Arc<OpenSe
             Field::new("n", DataType::Int64, true),
         ])),
         projection: vec![1],
+        time_column: None,
         format,
         compression: Compression::Auto,
         unit: None,
@@ -48,6 +49,7 @@ async fn stored(store: &dyn ObjectStore, name: &str, bytes: Vec<u8>) -> InputFil
         etag: meta.e_tag,
         display: format!("mem/{name}"),
         row_groups: None,
+        part: None,
     }
 }
 
@@ -170,6 +172,7 @@ async fn an_empty_file_has_no_rows_and_is_not_even_asked_for() {
         etag: None,
         display: "none".into(),
         row_groups: None,
+        part: None,
     };
     for format in [Format::Json, Format::Csv(Default::default()), Format::Parquet] {
         assert!(read(&store, &file, &settings(format, 1 << 20, 8192)).await.unwrap().is_empty());

@@ -16,8 +16,8 @@ use tidegauge::sink::read_published;
 use tidegauge_commitlog::{Storage, SystemClock};
 
 use super::super::harness::{compile, scratch, write_job};
-use super::Case;
 use super::table::{DELAY_MS, DrawnTable, SCHEMA};
+use super::{Case, Change};
 
 /// A coordinator that is gone may still have a request under way that wins an epoch, so that the
 /// next one has to look again.
@@ -34,7 +34,11 @@ pub async fn as_a_stream(case: &Case, workers: Option<Arc<Cluster>>) -> Vec<Reco
     for portion in 0..case.portions {
         for (name, table) in &sources {
             let input = folder.path().join(name);
-            table.write_files(&input, table.files_of(portion, case.portions));
+            let files = table.files_of(portion, case.portions);
+            match case.appends {
+                true => table.append_files(&input, files),
+                false => table.write_files(&input, files),
+            }
         }
         let is_last = portion + 1 == case.portions;
         let crashes: Vec<usize> = match is_last {
@@ -44,6 +48,12 @@ pub async fn as_a_stream(case: &Case, workers: Option<Arc<Cluster>>) -> Vec<Reco
         let summary = run_with(&job, workers.as_ref(), is_last || case.drains, &crashes).await;
         rows_in += summary.rows_in;
         rows_late += summary.rows_late;
+        if !case.appends && !is_last {
+            for (name, table) in &sources {
+                let files = table.files_of(portion, case.portions);
+                change(&folder.path().join(name), files, &case.changes);
+            }
+        }
     }
     if case.crashes.is_empty() {
         let rows: usize = sources.iter().map(|(_, table)| table.rows.len()).sum();
@@ -58,6 +68,22 @@ pub async fn as_a_stream(case: &Case, workers: Option<Arc<Cluster>>) -> Vec<Reco
         shown.push(concat_batches(&query.schema, &rows).unwrap());
     }
     shown
+}
+
+/// Changes files that were read.
+fn change(folder: &Path, files: std::ops::Range<usize>, changes: &[Change]) {
+    for (file, change) in files.zip(changes) {
+        let path = folder.join(format!("{file:03}.json"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        match change {
+            Change::Nothing => {}
+            Change::Touched => std::fs::write(path, text).unwrap(),
+            // A file that was empty when it was read was not read.
+            Change::Appended if text.is_empty() => {}
+            Change::Appended => std::fs::write(path, text.repeat(2)).unwrap(),
+            Change::Removed => std::fs::remove_file(path).unwrap(),
+        }
+    }
 }
 
 /// Runs over what is there, dropping the run after each of `crashes` polls, and then to its end.
@@ -120,8 +146,8 @@ fn yaml(case: &Case, folder: &Path) -> String {
         format!(
             "  {name}:\n    location: {place}/{name}/\n    format: json\n    schema: {SCHEMA}\n    \
              event_time: {{column: ts, delay: {DELAY_MS}ms, allowed_lateness: {}ms, future_max: \
-             36500d}}\n",
-            case.allowed_ms
+             36500d}}\n    appended: {}\n",
+            case.allowed_ms, case.appends
         )
     };
     let sources: String = case.sources().iter().map(source).collect();

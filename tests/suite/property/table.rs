@@ -141,6 +141,18 @@ impl DrawnTable {
         }
     }
 
+    /// Appends some files of rows to those that are there, a file to a file, in their order.
+    pub fn append_files(&self, folder: &Path, files: Range<usize>) {
+        use std::io::Write as _;
+        std::fs::create_dir_all(folder).unwrap();
+        for (at, file) in files.enumerate() {
+            let text: String = self.rows_of(file).iter().map(Row::json).collect();
+            let path = folder.join(format!("{at:03}.json"));
+            let mut grown = std::fs::File::options().create(true).append(true).open(path).unwrap();
+            grown.write_all(text.as_bytes()).unwrap();
+        }
+    }
+
     /// The same rows, those of each of `portions` parts a day after those of the part before, so
     /// that no window holds rows of two.
     pub fn a_day_apart(mut self, portions: usize) -> Self {

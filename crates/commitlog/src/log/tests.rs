@@ -69,7 +69,7 @@ impl Place {
         let stage = StageChange { runs_added: vec![run], ..StageChange::default() };
         record.stages.insert("s".into(), stage);
         let source = SourceChange {
-            added: vec![SeenFile { key: key.into(), etag: None, size: 1 }],
+            added: vec![SeenFile::new(key, None, 1)],
             rows: SourceRows { rows_in: 1, used: 1, ..SourceRows::default() },
             ..SourceChange::default()
         };

@@ -19,14 +19,64 @@ use crate::names::{self, PREPARED};
 use crate::publish::PublishOutcome;
 use crate::reader::LogReader;
 use crate::record::{
-    CommitRecord, Epoch, Run, SeenFile, SinkFile, SourceChange, SourceRows, StageChange,
+    CommitRecord, Epoch, ParkedFile, Run, SeenFile, SinkFile, SourceChange, SourceRows,
+    StageChange, Tail,
 };
+use crate::seen::Standing;
 use crate::settings::LogSettings;
 use crate::storage::Storage;
 
-/// Inputs arrive one by one, this far apart.
+/// Inputs arrive one by one, this far apart: each is a line of a file that grows.
 const INPUT_EVERY_MS: i64 = 120;
 pub(super) const INPUTS: u64 = 70;
+/// The lines of a file.
+const LINES: u64 = 3;
+const FILES: u64 = INPUTS.div_ceil(LINES);
+
+/// What a coordinator has found: rows to process, and what the record is to say of their files.
+#[derive(Debug, Default)]
+struct Found {
+    rows: Vec<u64>,
+    source: SourceChange,
+}
+
+impl Found {
+    fn is_empty(&self) -> bool {
+        let source = &self.source;
+        let news = [source.noted.len(), source.parked.len(), source.released.len()];
+        self.rows.is_empty() && news.iter().all(|count| *count == 0)
+    }
+}
+
+/// A file as a listing shows it: every fifth is damaged until it is whole, every seventh is touched
+/// when it is.
+#[derive(Debug)]
+struct Listed {
+    key: String,
+    lines: u64,
+    etag: String,
+    is_damaged: bool,
+}
+
+impl Listed {
+    fn at(file: u64, arrived: u64) -> Self {
+        let whole = LINES.min(INPUTS - file * LINES);
+        let lines = arrived.saturating_sub(file * LINES).min(whole);
+        let is_touched = file % 7 == 3 && arrived > (file + 2) * LINES;
+        let etag = if is_touched { "touched" } else { "written" }.to_owned();
+        Self { key: file.to_string(), lines, etag, is_damaged: file % 5 == 2 && lines < whole }
+    }
+
+    fn seen(&self) -> SeenFile {
+        let tail = Tail { bytes: self.lines, head: Some(7) };
+        SeenFile { tail: Some(tail), ..SeenFile::new(&*self.key, Some(&self.etag), self.lines) }
+    }
+
+    fn parked(&self) -> ParkedFile {
+        let (key, etag) = (self.key.clone(), Some(self.etag.clone()));
+        ParkedFile { key, etag, size: self.lines, tries: 1, ..ParkedFile::default() }
+    }
+}
 
 /// Why a coordinator ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +197,7 @@ impl Coordinator {
         let inputs = self.discover();
         if inputs.is_empty() {
             let head = self.log.state().head();
-            let is_all = self.log.state().seen.len() as u64 == INPUTS;
+            let is_all = self.arrived() >= (FILES + 3) * LINES;
             if is_all && self.log.state().published_through == head {
                 return Ok(Some(End::Done));
             }
@@ -251,34 +301,49 @@ impl Coordinator {
         }
     }
 
-    /// Up to three inputs that are there and not processed.
-    fn discover(&self) -> Vec<u64> {
-        let arrived = (self.world.now_ms() - START_MS) / INPUT_EVERY_MS;
-        let seen = &self.log.state().seen;
-        let take = self.world.roll(3) as usize + 1;
-        (0..INPUTS)
-            .filter(|input| (*input as i64) < arrived)
-            .filter(|input| !seen.contains(SOURCE, &input.to_string(), None, *input))
-            .take(take)
-            .collect()
+    /// The lines that have arrived by now, and as many again that only touch what is there.
+    fn arrived(&self) -> u64 {
+        u64::try_from((self.world.now_ms() - START_MS) / INPUT_EVERY_MS).unwrap_or_default()
     }
 
-    /// Writes the inputs' rows into a sink file each and into a run; merges runs now and then.
-    async fn process(&self, attempt: &Attempt, inputs: &[u64]) -> Result<CommitRecord> {
-        let mut record = attempt.record();
-        let mut source = SourceChange::default();
-        for (n, input) in inputs.iter().enumerate() {
-            let file = self.write_file(attempt, n as u64, *input).await?;
-            record.files.push(file);
-            source.added.push(SeenFile { key: input.to_string(), etag: None, size: *input });
+    /// What is new of up to three files: lines that were not read, and versions without any.
+    fn discover(&self) -> Found {
+        let arrived = self.arrived();
+        let (state, mut found) = (self.log.state(), Found::default());
+        let parked = |key: &str| state.sources.get(SOURCE)?.parked.get(key);
+        let mut take = self.world.roll(3) as usize + 1;
+        for file in 0..FILES {
+            let listed = Listed::at(file, arrived);
+            let (key, etag) = (listed.key.as_str(), Some(listed.etag.as_str()));
+            let standing = state.seen.standing(SOURCE, key, etag, listed.lines);
+            let is_parked = parked(key).is_some_and(|parked| parked.size == listed.lines);
+            if listed.lines == 0 || standing == Standing::Same || is_parked || take == 0 {
+                continue;
+            }
+            take -= 1;
+            let read = state.seen.tail(SOURCE, key).map_or(0, |tail| tail.bytes);
+            match (listed.is_damaged, read < listed.lines) {
+                (true, _) => found.source.parked.push(listed.parked()),
+                (false, true) => {
+                    found.rows.extend((read..listed.lines).map(|line| file * LINES + line));
+                    found.source.added.push(listed.seen());
+                }
+                (false, false) => found.source.noted.push(listed.seen()),
+            }
         }
-        source.rows = SourceRows {
-            rows_in: inputs.len() as u64,
-            used: inputs.len() as u64,
-            ..SourceRows::default()
-        };
-        record.sources.insert(SOURCE.to_owned(), source);
-        let stage = self.write_run(attempt, inputs).await?;
+        found
+    }
+
+    /// Writes the rows into a sink file each and into a run; merges runs now and then.
+    async fn process(&self, attempt: &Attempt, found: &Found) -> Result<CommitRecord> {
+        let mut record = attempt.record();
+        for (n, row) in found.rows.iter().enumerate() {
+            record.files.push(self.write_file(attempt, n as u64, *row).await?);
+        }
+        let rows = found.rows.len() as u64;
+        let rows = SourceRows { rows_in: rows, used: rows, ..SourceRows::default() };
+        record.sources.insert(SOURCE.to_owned(), SourceChange { rows, ..found.source.clone() });
+        let stage = self.write_run(attempt, &found.rows).await?;
         record.stages.insert(STAGE.to_owned(), stage);
         Ok(record)
     }

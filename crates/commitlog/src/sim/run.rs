@@ -13,7 +13,7 @@ use super::actors::{
     sleep_ms, take_files,
 };
 use super::store::SimStore;
-use super::truth::{STATE, Truth, decode_rows};
+use super::truth::{SOURCE, STATE, Truth, decode_rows};
 use super::world::World;
 use crate::names::PREPARED;
 use crate::reader::LogReader;
@@ -147,6 +147,10 @@ async fn check_end(world: &Arc<World>, settings: &LogSettings) {
         listed.sort_unstable();
         if !listed.iter().copied().eq(0..INPUTS) {
             inner.truth.violate(format!("at the end the sinks hold {listed:?}"));
+        }
+        let parked = inner.truth.fold.sources.get(SOURCE).map(|source| source.parked.clone());
+        if parked.is_none_or(|parked| !parked.is_empty()) {
+            inner.truth.violate("at the end a file that is whole is still left out".to_owned());
         }
     });
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 
 use crate::error::{Error, Result};
 
@@ -19,9 +19,29 @@ const TIMEOUT_VARIABLE: &str = "TIDEGAUGE_S3_TIMEOUT_MS";
 /// The longest a request and its repetitions may take, milliseconds.
 const RETRY_TIMEOUT_VARIABLE: &str = "TIDEGAUGE_S3_RETRY_TIMEOUT_MS";
 
+/// A bucket, and what it takes to send it requests of one's own.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    /// Its store.
+    pub store: Arc<AmazonS3>,
+    /// How its store is connected to.
+    pub client: ClientOptions,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// Whether requests are signed.
+    pub is_signed: bool,
+    /// How long a request is repeated.
+    pub retry_timeout: Duration,
+}
+
 /// A store for the bucket of `location`, and the prefix in it.
 pub(super) fn open(location: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
     let (bucket, prefix) = split(location)?;
+    Ok((open_bucket(bucket)?.store, prefix))
+}
+
+/// Opens a bucket by its name, from the usual `AWS_` variables.
+pub fn open_bucket(bucket: &str) -> Result<Bucket> {
     let retry_timeout_ms = milliseconds(RETRY_TIMEOUT_VARIABLE, RETRY_TIMEOUT_MS)?;
     let timeout_ms = milliseconds(TIMEOUT_VARIABLE, TIMEOUT_MS)?;
     let mut builder = AmazonS3Builder::from_env()
@@ -43,14 +63,36 @@ pub(super) fn open(location: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
     if endpoint.is_some_and(|url| url.starts_with("http://")) {
         builder = builder.with_allow_http(true);
     }
+    let value = |key| builder.get_config_value(&key);
+    let region = value(AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
+    let is_signed = value(AmazonS3ConfigKey::SkipSignature).is_none_or(|text| text != "true");
+    let mut options = ClientOptions::new();
+    for key in CLIENT_KEYS {
+        if let Some(text) = value(AmazonS3ConfigKey::Client(key)) {
+            options = options.with_config(key, text);
+        }
+    }
     let store = builder.build().map_err(|e| {
         Error::bad_job(format!(
-            "cannot use {location}: {e}; check AWS_ENDPOINT_URL, AWS_REGION and the credentials"
+            "cannot use s3://{bucket}: {e}; check AWS_ENDPOINT_URL, AWS_REGION and the credentials"
         ))
         .with_source(e)
     })?;
-    Ok((Arc::new(store), prefix))
+    let retry_timeout = Duration::from_millis(retry_timeout_ms);
+    Ok(Bucket { store: Arc::new(store), client: options, region, is_signed, retry_timeout })
 }
+
+/// The settings of a connection.
+const CLIENT_KEYS: [ClientConfigKey; 8] = [
+    ClientConfigKey::AllowHttp,
+    ClientConfigKey::AllowInvalidCertificates,
+    ClientConfigKey::ConnectTimeout,
+    ClientConfigKey::Timeout,
+    ClientConfigKey::ProxyUrl,
+    ClientConfigKey::ProxyCaCertificate,
+    ClientConfigKey::ProxyExcludes,
+    ClientConfigKey::UserAgent,
+];
 
 /// Whether a bucket is not there. Listing it says so only in the text of the answer, whose code is
 /// the same wherever S3 is spoken.

@@ -314,7 +314,10 @@ async fn raw<T: datafusion::parquet::data_type::DataType>(
     let size = bytes.len() as u64;
     store.put(&location, PutPayload::from(bytes)).await.unwrap();
     let display = "raw.parquet".into();
-    (Arc::new(store), InputFile { location, size, etag: None, display, row_groups: None })
+    (
+        Arc::new(store),
+        InputFile { location, size, etag: None, display, row_groups: None, part: None },
+    )
 }
 
 /// Days and nanoseconds from 1970-01-01 as INT96 has them.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{JOB, changed, no_env, parse};
 use crate::{
     Column, ColumnType, Compression, CsvOptions, DiscoveryOrder, EpochSpec, EpochUnit,
-    EventTimeSpec, Format, JobSpec, LateSpec, PathTime, SinkFormat, SinkSpec, SourceSpec, SqlText,
-    StateSpec,
+    EventTimeSpec, Format, JobSpec, LateSpec, OnChange, PathTime, SinkFormat, SinkSpec, SourceSpec,
+    SqlText, StateSpec,
 };
 
 const EXAMPLE: &str = r#"
@@ -65,6 +65,9 @@ fn flows() -> SourceSpec {
             unit: None,
         },
         order: DiscoveryOrder::Name,
+        settle: Duration::ZERO,
+        on_change: OnChange::Skip,
+        appended: false,
     }
 }
 
