@@ -174,9 +174,10 @@ impl Engine {
             }
         }
         // Where the storage does not answer for one file, it is not asked for all.
-        let first = looks.iter().find(|(place, ..)| named.is_none_or(|named| named == place));
-        if let Some((_, file, store)) = first
-            && matches!(look_again(&**store, file).await, Looked::Unknown)
+        let is_first = |place: &Place| named.is_none_or(|named| named == place);
+        let first = looks.iter().find(|look| is_first(&look.0)).cloned();
+        if let Some((place, file, store)) = first
+            && matches!(look(place, file, store).await.1, Looked::Unknown)
         {
             return Ok(false);
         }

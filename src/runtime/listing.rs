@@ -63,7 +63,7 @@ impl Engine {
         let lot = self.parking.lot(name);
         let keys = Keys::new(state, name, &listing.root);
         if let Some(base) = &keys.new_base {
-            lot.rebase(base.clone());
+            lot.rebase(base.clone(), keys.moved_at > 0);
         }
         let mut sieve = Sieve { source, state, lot, keys, memory, now_ms, recognised: 0, is_once };
         let mut there = BTreeSet::new();
@@ -147,7 +147,7 @@ impl Sieve<'_> {
         let seen = &self.state.seen;
         match seen.standing(name, &file.key, file.etag.as_deref(), file.size) {
             Standing::Same => {
-                self.memory.remember(file.mark);
+                self.same(&file);
                 Ok(None)
             }
             Standing::New if self.is_recognised(&file) => Ok(None),
@@ -163,6 +163,21 @@ impl Sieve<'_> {
             }
             Standing::Changed => self.changed(file).await,
         }
+    }
+
+    /// A file that is known in this version. One that was moved with the location is taken note of
+    /// anew, some at a time: what was taken note of before the move and is then changed is a file of
+    /// elsewhere.
+    fn same(&mut self, file: &Discovered) {
+        if self.is_of_elsewhere(file) {
+            if self.recognised >= RECOGNISED_MAX {
+                return;
+            }
+            self.recognised += 1;
+            let tail = self.state.seen.tail(&self.source.table.name, &file.key);
+            self.lot.note(SeenFile { tail, ..file.seen_file() });
+        }
+        self.memory.remember(file.mark);
     }
 
     fn is_unsettled(&self, file: &Discovered) -> bool {

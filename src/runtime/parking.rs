@@ -232,9 +232,10 @@ impl Lot {
         self.noted.insert(file.key.clone(), file);
     }
 
-    /// Keys begin at another root from now on.
-    pub(super) fn rebase(&mut self, base: String) {
+    /// Keys begin at another root from now on; where the location `has_moved` there was one before.
+    pub(super) fn rebase(&mut self, base: String, has_moved: bool) {
         self.base = Some(base);
+        self.is_urgent |= has_moved;
     }
 }
 

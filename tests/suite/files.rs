@@ -213,12 +213,16 @@ async fn a_folder_that_moves_is_not_new() {
         std::fs::write(place.path("job.yaml"), yaml).unwrap();
     };
     at("moved/");
+    assert_eq!(place.run().0["files"], 0);
     assert_eq!(place.run().0["epochs"], 0);
     // A glob that begins deeper, and a location that begins higher up, are of the same files.
     for (location, new) in [("moved/x/", 0), ("./m*/**/*.json", 0), ("moved/*.json", 0)] {
         at(location);
         assert_eq!(place.run().0["files"], new, "{location}");
     }
+    // What moved with the folder is known as before: a change of it is one.
+    std::fs::write(place.path("moved/b.json"), row(2) + &row(9)).unwrap();
+    assert_eq!(place.run().0["files_changed"], 1);
     // Another folder with files of the same names is another folder.
     std::fs::create_dir(place.path("other")).unwrap();
     std::fs::write(place.path("other/b.json"), row(3) + &row(4)).unwrap();
