@@ -49,6 +49,16 @@ pub struct StateInput {
     pub view: StateView,
 }
 
+impl StateInput {
+    /// The most rows that are seen of it, where all of it is in memory and none is seen more than once.
+    pub fn rows_in_memory(&self) -> Option<usize> {
+        if let (StateShape::Panes(_), StateView::Closing { .. }) = (self.state, self.view) {
+            return None;
+        }
+        self.parts.iter().map(StatePart::rows_in_memory).sum()
+    }
+}
+
 impl StateScan {
     /// A scan of `input` in `partitions` partitions; `schema` is that of the partial aggregates.
     pub fn new(input: StateInput, schema: SchemaRef, partitions: usize) -> Self {

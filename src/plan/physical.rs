@@ -44,6 +44,9 @@ use crate::operator::{
 use crate::sql::Windows;
 use crate::state::StateView;
 
+/// Up to so many rows of state, all in memory, a plan has one partition.
+const ROWS_OF_ONE_PARTITION: usize = 8_192;
+
 /// The ingest plan of one cut.
 #[derive(Debug, Clone)]
 pub struct IngestCut {
@@ -132,9 +135,14 @@ impl JobPlan {
         prepared: &Prepared,
         inputs: HashMap<String, StateInput>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let partitions = state.config().target_partitions();
         let Some(blanks) = prepared.blanks() else {
             return self.planned(state, prepared, inputs).await;
+        };
+        // To hand a few rows from one task to another takes longer than to work on them.
+        let is_small = inputs.values().map(StateInput::rows_in_memory).sum::<Option<usize>>();
+        let partitions = match is_small {
+            Some(1..=ROWS_OF_ONE_PARTITION) => 1,
+            _ => state.config().target_partitions(),
         };
         match blanks.get(partitions) {
             Blank::Made(blank) => over_inputs(&blank, &inputs),
@@ -142,7 +150,9 @@ impl JobPlan {
             Blank::Unknown => {
                 let nothing = inputs.keys().filter_map(|id| self.stages.get(id));
                 let nothing = nothing.map(|stage| (stage.id.clone(), nothing_of(stage)));
-                let plan = self.planned(state, prepared, nothing.collect()).await?;
+                let mut of_blank = state.clone();
+                of_blank.config_mut().options_mut().execution.target_partitions = partitions;
+                let plan = self.planned(&of_blank, prepared, nothing.collect()).await?;
                 blanks.keep(partitions, &plan);
                 match blanks.get(partitions) {
                     Blank::Made(blank) => over_inputs(&blank, &inputs),
@@ -228,6 +238,7 @@ impl Stage {
         input: StateInput,
         partitions: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let partitions = partitions.min(input.parts.len()).max(1);
         by_first_column(self.merge_plan(input, partitions)?)
     }
 

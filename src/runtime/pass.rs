@@ -139,7 +139,8 @@ impl PassPlan {
         progress: Arc<Progress>,
         task: Arc<TaskContext>,
     ) -> Result<SourceReceipt> {
-        let partitions = self.partitions;
+        // A partition without a file would begin every cut's plan for nothing.
+        let partitions = self.partitions.min(files.len()).max(1);
         let reader = self.reader(store)?;
         let pass = Arc::new(Pass::new(self, Some(reader), files, progress, task)?);
         let mut tasks = JoinSet::new();

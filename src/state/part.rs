@@ -6,6 +6,9 @@ use datafusion::arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use tidegauge_commitlog::Run;
 
+/// More rows than this are not counted.
+const MANY_ROWS: usize = 1 << 40;
+
 /// A piece of a stage's state.
 #[derive(Debug, Clone)]
 pub enum StatePart {
@@ -45,6 +48,18 @@ impl StatePart {
             Self::Memory(_) => None,
             Self::File(run) => Some(run),
             Self::Slice(slice) => slice.of.run(),
+        }
+    }
+
+    /// The most rows that are read of it, where it is in memory.
+    pub fn rows_in_memory(&self) -> Option<usize> {
+        match self {
+            Self::Memory(batches) => Some(batches.iter().map(RecordBatch::num_rows).sum()),
+            Self::File(_) => None,
+            Self::Slice(slice) => {
+                let of = slice.of.rows_in_memory();
+                of.map(|rows| rows.saturating_mul(slice.ranges.len()).min(MANY_ROWS))
+            }
         }
     }
 

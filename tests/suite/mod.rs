@@ -22,6 +22,7 @@ mod job_cases;
 mod kill;
 mod leaping;
 mod local_time;
+mod many_windows;
 mod names;
 mod otlp_receiver;
 mod outage;
