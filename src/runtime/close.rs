@@ -20,6 +20,7 @@ use super::compile::CompiledJob;
 use super::epoch_session::EpochSession;
 use super::failures::FailedIn;
 use super::ingest::{IngestContext, pass_cuts, run_target};
+use super::keep::side_by_side;
 use super::merger::Merger;
 use super::pass::{PassPlan, PassSource, SourceReceipt, StageReceipt};
 use super::remote::{Isolating, Written};
@@ -101,7 +102,8 @@ async fn close_wave(
     context: &Arc<IngestContext>,
     revisions: &mut Revisions,
 ) -> Result<Vec<Closed>> {
-    let at_once = context.session.config().target_partitions().max(1);
+    let partitions = context.session.config().target_partitions();
+    let at_once = side_by_side(partitions, job.spec.memory_max_bytes);
     let mut closed: Vec<(usize, Closed)> = Vec::with_capacity(wave.len());
     let mut tasks: JoinSet<Result<(usize, Closed)>> = JoinSet::new();
     for (place, ids) in wave.iter().enumerate() {

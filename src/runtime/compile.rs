@@ -76,7 +76,9 @@ impl CompiledJob {
         let runtime = runtime_env(spec.memory_max_bytes).map_err(|error| BadJob {
             problems: vec![general(&spec, "memory_max", error.message())],
         })?;
-        let session = session_state(&SessionSettings { partitions, runtime });
+        let mut session = session_state(&SessionSettings { partitions, runtime });
+        let execution = &mut session.config_mut().options_mut().execution;
+        execution.sort_spill_reservation_bytes = sort_reserve(spec.memory_max_bytes);
         let sources: Vec<SourceTable> = spec.sources.iter().map(source_table).collect();
         let sinks: Vec<SinkTable> = spec
             .sinks
@@ -241,6 +243,12 @@ pub fn runtime_env(memory_max_bytes: u64) -> Result<Arc<RuntimeEnv>> {
     let named = std::num::NonZeroUsize::new(CONSUMERS_NAMED).unwrap_or(std::num::NonZeroUsize::MIN);
     let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), named);
     RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc().map_err(from_datafusion)
+}
+
+/// What a sort that spills sets aside for merging what it spilled: DataFusion's own share is more than a
+/// small `memory_max`.
+fn sort_reserve(memory_max_bytes: u64) -> usize {
+    usize::try_from(memory_max_bytes / 64).unwrap_or(usize::MAX).clamp(64 << 10, 10 << 20)
 }
 
 /// The columns of views over windows that the table of late rows adds too, where it is kept: it has

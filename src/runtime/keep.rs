@@ -32,6 +32,9 @@ use crate::state::{RunWriter, StateShape, StateView};
 /// Runs that are written at once.
 const RUNS_AT_ONCE: usize = 8;
 
+/// Memory of what is done beside others.
+const MEMORY_OF_ONE: u64 = 64 << 20;
+
 /// A run that an epoch wrote, with its rows to be kept in memory.
 pub(super) struct WrittenRun {
     pub(super) path: String,
@@ -58,7 +61,7 @@ pub(super) async fn keep_all_open(
     let mut written: Vec<(usize, Written)> = Vec::with_capacity(waiting.len());
     let mut tasks = JoinSet::new();
     for (place, write) in waiting.into_iter().enumerate() {
-        if tasks.len() == RUNS_AT_ONCE {
+        if tasks.len() >= side_by_side(RUNS_AT_ONCE, job.spec.memory_max_bytes) {
             written.extend(joined(&mut tasks).await?);
         }
         let writing = async move { Ok::<_, Error>((place, write.run().await?)) };
@@ -81,6 +84,12 @@ pub(super) async fn keep_all_open(
     }
     count_runs(stages.values().flat_map(|work| &work.change.runs_added));
     Ok(kept)
+}
+
+/// How much is done side by side, of at most `most`: each must have memory worth the name.
+pub(super) fn side_by_side(most: usize, memory_max_bytes: u64) -> usize {
+    let fits = memory_max_bytes / MEMORY_OF_ONE;
+    usize::try_from(fits).unwrap_or(usize::MAX).clamp(1, most.max(1))
 }
 
 async fn joined(tasks: &mut JoinSet<Result<(usize, Written)>>) -> Result<Option<(usize, Written)>> {
@@ -195,7 +204,10 @@ impl Write {
         let (mut batches, mut memory) = (Some(Vec::new()), RecordBatchMemoryCounter::new());
         while let Some(batch) = rows.try_next().await.map_err(from_datafusion)? {
             writer.write(&batch).await?;
-            packed.try_resize(writer.memory()).map_err(from_datafusion)?;
+            if packed.try_resize(writer.memory()).is_err() {
+                // What is packed of a run is bounded by a row group, and small beside its rows.
+                packed.free();
+            }
             if let Some(kept) = &mut batches {
                 let fits = held.try_grow(memory.count_batch(&batch)).is_ok();
                 kept.push(batch);
