@@ -283,7 +283,11 @@ impl<'a> Group<'a> {
                 continue;
             }
             let mut merger = Merger::new(stage, context)?;
-            let bytes_max = self.job.spec.epoch.close_bytes_max;
+            // What a plan reads goes to workers with it, and is bounded by the size of a message.
+            let bytes_max = match context.crew {
+                Some(_) => 0,
+                None => self.job.spec.epoch.close_bytes_max,
+            };
             if work.start_stack(bytes_max, &mut merger).await? {
                 mergers.push((stage.id.clone(), merger));
             }

@@ -22,6 +22,8 @@ use crate::state::{KeyRange, StatePart, StateShape, StateView};
 
 /// The most windows that one plan puts together.
 const WINDOWS_MAX: usize = 4_096;
+/// The same on workers, to which what a plan reads goes in a message.
+const WINDOWS_MAX_ON_WORKERS: usize = 128;
 /// From so many windows on, those over many panes are put together from merges of panes.
 const MERGED_WINDOWS_MIN: usize = 9;
 
@@ -74,7 +76,11 @@ impl Revising<'_> {
         let pieces = self.works.iter().flat_map(|work| &work.pieces);
         let bytes: u64 = pieces.map(|piece| bytes_of(&piece.part)).sum();
         let windows = self.job.spec.epoch.close_bytes_max / bytes.max(1);
-        usize::try_from(windows).unwrap_or(WINDOWS_MAX).clamp(1, WINDOWS_MAX)
+        let most = match self.context.crew {
+            Some(_) => WINDOWS_MAX_ON_WORKERS,
+            None => WINDOWS_MAX,
+        };
+        usize::try_from(windows).unwrap_or(most).clamp(1, most)
     }
 
     /// The windows of `work` that end at one of `ends`.
