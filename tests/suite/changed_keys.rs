@@ -68,6 +68,7 @@ state:
   takeover_after: 2m
   runs_max: 4
   cache_max: 1MiB
+on_error: skip
 memory_max: 64MiB
 partitions: 2
 ";
@@ -156,6 +157,7 @@ const KEYS: &[(&str, Edit, Becomes)] = &[
     ("state.takeover_after", ("takeover_after: 2m", "takeover_after: 3m"), SameAnswer),
     ("state.runs_max", ("runs_max: 4", "runs_max: 2"), SameAnswer),
     ("state.cache_max", ("cache_max: 1MiB", "cache_max: 0"), SameAnswer),
+    ("on_error", ("on_error: skip", "on_error: fail"), SameAnswer),
     ("memory_max", ("memory_max: 64MiB", "memory_max: 65MiB"), SameAnswer),
     ("partitions", ("partitions: 2", "partitions: 1"), SameAnswer),
 ];
