@@ -273,7 +273,7 @@ async fn workers_leave_out_the_same_rows() {
         let ended = process::run(&case.path, &vec![], &[&ONCE[..], more].concat());
         (ended.summary(), case)
     };
-    let ((alone, one), (spread, two)) = (run(&[]), run(&["--workers", &list]));
+    let ((alone, one), (spread, two)) = (run(&[]), run(&["--workers", list.as_str()]));
     for key in ["rows_used", "rows_quarantined", "results_failed", "rows_out"] {
         assert_eq!(alone[key], spread[key], "{key}");
     }
