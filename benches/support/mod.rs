@@ -50,6 +50,7 @@ pub(crate) fn cpu_seconds() -> f64 {
 }
 
 /// The whole numbers of the first row of an answer.
+#[allow(dead_code)] // Not every bench asks for one.
 pub(crate) fn first_row(answer: &[RecordBatch]) -> Result<Vec<i64>, Failure> {
     let rows = answer.iter().find(|batch| batch.num_rows() > 0).ok_or("an answer without rows")?;
     let mut numbers = Vec::new();

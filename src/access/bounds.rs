@@ -103,7 +103,7 @@ pub(crate) struct Held<I> {
 }
 
 /// Where a connection comes from.
-trait Peer {
+pub(super) trait Peer {
     fn peer(&self) -> Option<IpAddr>;
 }
 

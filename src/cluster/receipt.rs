@@ -1,7 +1,6 @@
 //! What a task tells its coordinator: one row with what it wrote, or with the error and its kind,
 //! which would not survive the way as an error.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{AsArray, RecordBatch, StringArray};

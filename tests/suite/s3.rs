@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use futures::future::join_all;
-use tidegauge_commitlog::Creation;
+use tidegauge_commitlog::{Creation, Promotion};
 use tokio::task::JoinSet;
 
 use super::process;
@@ -45,15 +45,15 @@ async fn an_object_of_many_parts_arrives_whole_and_is_promoted_by_a_copy() {
         let content = Bytes::from(content);
         let (prepared, published) = (format!("_prepared/{bytes}"), format!("{bytes}.parquet"));
         storage.write(&prepared, content.clone()).await.unwrap();
-        storage.promote(&prepared, &published).await.unwrap();
-        storage.promote(&prepared, &published).await.unwrap();
+        storage.promote(&prepared, &published, false).await.unwrap();
+        storage.promote(&prepared, &published, false).await.unwrap();
         storage.delete(std::slice::from_ref(&prepared)).await.unwrap();
-        storage.promote(&prepared, &published).await.unwrap();
+        storage.promote(&prepared, &published, false).await.unwrap();
         assert!(!storage.exists(&prepared).await.unwrap());
         assert!(storage.get(&published).await.unwrap() == Some(content), "{bytes} bytes");
     }
-    let lost = storage.promote("_prepared/none", "none.parquet").await.unwrap_err();
-    assert!(lost.message().contains("gone before it became"), "{lost}");
+    let lost = storage.promote("_prepared/none", "none.parquet", false).await.unwrap();
+    assert_eq!(lost, Promotion::Gone);
 }
 
 #[tokio::test]

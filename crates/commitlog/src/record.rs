@@ -295,10 +295,6 @@ pub struct StageRows {
     pub failed: u64,
 }
 
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
 impl StageRows {
     /// All rows that reached the stage.
     pub fn total(&self) -> u64 {

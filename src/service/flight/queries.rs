@@ -179,7 +179,7 @@ impl Queries {
 mod tests {
     use std::time::Duration;
 
-    use datafusion::arrow::array::ArrayRef;
+    use datafusion::arrow::array::{ArrayRef, RecordBatch};
     use datafusion::arrow::util::display::array_value_to_string;
     use futures::StreamExt;
     use tidegauge_commitlog::SystemClock;
@@ -209,10 +209,12 @@ mod tests {
     /// The rows of `sql` as text, sorted.
     async fn answer(sql: &str) -> Vec<String> {
         let limits = QueryLimits::default();
-        let queries = Queries::new(Arc::new(NoJobs), Arc::new(SystemClock), limits).unwrap();
+        let settings = FlightSettings { limits, ..FlightSettings::default() };
+        let queries = Queries::new(Arc::new(NoJobs), Arc::new(SystemClock), &settings).unwrap();
         let question = Question { sql: sql.to_owned(), parameters: None };
-        let running = queries.run(&question).await.unwrap_or_else(|error| panic!("{sql}\n{error}"));
-        let batches: Vec<RecordBatch> = running.map(Result::unwrap).collect().await;
+        let started = queries.planner.start(&queries.moment(vec![]), &question).await;
+        let started = started.unwrap_or_else(|error| panic!("{sql}\n{}", error.message()));
+        let batches: Vec<RecordBatch> = started.rows.map(Result::unwrap).collect().await;
         let mut rows = Vec::new();
         for batch in batches {
             for row in 0..batch.num_rows() {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{JOB, changed, no_env, parse};
 use crate::{
     Column, ColumnType, Compression, CsvOptions, DiscoveryOrder, EpochSpec, EpochUnit,
-    EventTimeSpec, Format, JobSpec, LateSpec, OnChange, PathTime, SinkFormat, SinkSpec, SourceSpec,
-    SqlText, StateSpec,
+    EventTimeSpec, Format, JobSpec, LateSpec, OnChange, OnError, PathTime, SinkFormat, SinkSpec,
+    SourceSpec, SqlText, StateSpec,
 };
 
 const EXAMPLE: &str = r#"
@@ -101,6 +101,7 @@ fn the_example_job_has_exactly_these_values() {
             retention: None,
         }],
         late: None,
+        on_error: OnError::Skip,
         epoch: EpochSpec {
             interval: Duration::from_secs(10),
             bytes_max: 536_870_912,
