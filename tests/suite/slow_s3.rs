@@ -24,7 +24,7 @@ const MODIFIED: &str = "2026-01-05T10:00:00.000Z";
 pub(super) struct SlowS3 {
     port: u16,
     shared: Arc<Shared>,
-    _runtime: tokio::runtime::Runtime,
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 struct Shared {
@@ -59,7 +59,7 @@ impl SlowS3 {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             axum::serve(listener, router).await.unwrap();
         });
-        Self { port, shared, _runtime: runtime }
+        Self { port, shared, runtime: Some(runtime) }
     }
 
     /// What a process needs to use it.
@@ -80,6 +80,14 @@ impl SlowS3 {
     /// The most that were under way at the same time.
     pub(super) fn running_max(&self) -> usize {
         self.shared.running_max.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for SlowS3 {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
