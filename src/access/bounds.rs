@@ -97,6 +97,7 @@ pub(crate) struct Held<I> {
     silence_max: Duration,
     /// Runs while the other side takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
+    stall_max: Duration,
     /// Ends when it has to be let in; none when it was.
     waiting: Option<(Pin<Box<Sleep>>, Cut)>,
     seat: Seat,
@@ -116,7 +117,7 @@ impl Peer for TcpStream {
 impl<I: Peer> Held<I> {
     fn enter(stream: I, places: &Places) -> Self {
         let (seat, cut) = places.enter(stream.peer());
-        Self::new(stream, seat, cut, (SILENCE_MAX, WAITING_MAX))
+        Self::new(stream, seat, cut, [SILENCE_MAX, WAITING_MAX, STALL_MAX])
     }
 }
 
@@ -125,11 +126,11 @@ impl<I> Held<I> {
         stream: I,
         seat: Seat,
         cut: Cut,
-        (silence_max, waiting_max): (Duration, Duration),
+        [silence_max, waiting_max, stall_max]: [Duration; 3],
     ) -> Self {
         let silence = Box::pin(tokio::time::sleep(silence_max));
         let waiting = Some((Box::pin(tokio::time::sleep(waiting_max)), cut));
-        Self { stream, silence, silence_max, stall: None, waiting, seat }
+        Self { stream, silence, silence_max, stall: None, stall_max, waiting, seat }
     }
 
     /// Whether it has waited for too long, or was pushed out; wakes the reader when it is.
@@ -176,7 +177,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Held<I> {
             self.stall = None;
             return Poll::Ready(written);
         }
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_MAX)));
+        let stall_max = self.stall_max;
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall_max)));
         std::task::ready!(stall.as_mut().poll(context));
         timed_out()
     }
@@ -208,7 +210,7 @@ mod tests {
 
     fn held(
         places: &Places,
-        bounds: (Duration, Duration),
+        bounds: [Duration; 3],
     ) -> (Held<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
         let (near, far) = tokio::io::duplex(64);
         let (seat, cut) = places.enter(None);
@@ -222,40 +224,40 @@ mod tests {
     #[tokio::test]
     async fn a_silent_connection_is_closed() {
         let places = Places::default();
-        let (mut held, mut far) = held(&places, (Duration::from_millis(50), LONG));
+        let (mut held, mut far) = held(&places, [Duration::from_millis(50), LONG, LONG]);
         held.seat.admit().unwrap();
         far.write_u8(1).await.unwrap();
         assert_eq!(held.read_u8().await.unwrap(), 1);
         assert!(is_cut(&mut held).await);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_connection_that_trickles_and_is_never_let_in_is_closed() {
         let places = Places::default();
-        let (mut slow, mut far) = held(&places, (LONG, WAITING_MAX));
-        let (mut known, mut known_far) = held(&places, (LONG, WAITING_MAX));
+        let (mut slow, mut far) = held(&places, [LONG, Duration::from_millis(500), LONG]);
+        let (mut known, mut known_far) = held(&places, [LONG, Duration::from_millis(500), LONG]);
         known.seat.admit().unwrap();
-        for _ in 0..9 {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
             far.write_u8(1).await.unwrap();
             assert_eq!(slow.read_u8().await.unwrap(), 1);
         }
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
         far.write_u8(1).await.unwrap();
         assert!(is_cut(&mut slow).await);
         known_far.write_u8(2).await.unwrap();
         assert_eq!(known.read_u8().await.unwrap(), 2);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_client_that_takes_nothing_is_left() {
         let places = Places::default();
-        let (mut held, _far) = held(&places, (LONG, LONG));
+        let (mut held, _far) = held(&places, [LONG, LONG, Duration::from_millis(100)]);
         held.seat.admit().unwrap();
         let began = Instant::now();
         let error = held.write_all(&[0; 1_000]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(began.elapsed() >= STALL_MAX);
+        assert!(began.elapsed() >= Duration::from_millis(100));
     }
 
     #[tokio::test]

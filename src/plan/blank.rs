@@ -34,8 +34,10 @@ use crate::operator::{ChunkScan, StateInput, StateScan};
 /// that has no blank.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Blanks {
-    made: Arc<Mutex<BTreeMap<usize, Option<Arc<dyn ExecutionPlan>>>>>,
+    made: Arc<Mutex<ByPartitions>>,
 }
+
+type ByPartitions = BTreeMap<usize, Option<Arc<dyn ExecutionPlan>>>;
 
 /// What is known of a blank.
 pub(super) enum Blank {
