@@ -104,7 +104,7 @@ pub(crate) struct Held<I> {
 }
 
 /// Where a connection comes from.
-pub(super) trait Peer {
+pub(crate) trait Peer {
     fn peer(&self) -> Option<IpAddr>;
 }
 

@@ -104,9 +104,9 @@ fn is_of_both(
     let (section, owner) = (path.next(), path.next().unwrap_or_default());
     let owns = |parts: &BTreeMap<String, String>| match section {
         Some("sources") => parts.contains_key(&format!("source {owner}")),
-        Some("sinks") => parts
-            .keys()
-            .any(|part| part.starts_with("query ") && part.ends_with(&format!(" into {owner}"))),
+        Some("sinks") => {
+            parts.keys().any(|part| !is_setting(part) && part.ends_with(&format!(" into {owner}")))
+        }
         _ => false,
     };
     owns(before) && owns(now)

@@ -10,7 +10,6 @@ use tidegauge_commitlog::{
     Attempt, Clock, CommitLog, CommitOutcome, CommitRecord, JobState, LATE_SINK, LogReader,
     LogSettings, PublishOutcome, SinkFile, SourceChange, Storage,
 };
-use tidegauge_spec::format_duration;
 use tokio::sync::watch;
 
 use super::clocks::{Clocks, StreamClock};
@@ -25,7 +24,7 @@ use super::pass::SourceReceipt;
 use super::progress::Progress;
 use super::remote::Remote;
 use super::stage_work::StageWork;
-use super::summary::{Totals, rfc3339};
+use super::summary::Totals;
 use super::view::JobView;
 use super::watermark::{advanced, held, micros};
 use super::work::Work;
@@ -46,10 +45,6 @@ pub struct OpenOptions {
     /// Accept a clock that is behind the last commit.
     pub accept_clock: bool,
 }
-
-/// How far this machine's clock may be behind the last commit, whose clock may have been another
-/// machine's.
-const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(60);
 
 /// A job that runs.
 pub struct Engine {
@@ -72,7 +67,7 @@ pub struct Engine {
     pub(super) remote: Option<Arc<dyn Remote>>,
     gauges: Gauges,
     /// Until the next commit, a clock that is behind the last one is taken as it is.
-    accepts_clock: bool,
+    pub(super) accepts_clock: bool,
 }
 
 /// What became of an epoch.
@@ -273,25 +268,6 @@ impl Engine {
         };
         count_epoch(&record);
         self.commit(attempt, record, written).await
-    }
-
-    /// By a clock that is far behind, rows would be of the future that are not.
-    fn refuse_clock_behind(&self) -> Result<()> {
-        let (now_ms, last_ms) = (self.clock.now_ms(), self.state().clock_ms);
-        let behind_ms = u64::try_from(last_ms.saturating_sub(now_ms)).unwrap_or_default();
-        let behind = Duration::from_millis(behind_ms);
-        if self.accepts_clock || behind <= CLOCK_BEHIND_MAX {
-            return Ok(());
-        }
-        let time =
-            |ms: i64| rfc3339(ms.saturating_mul(1_000)).unwrap_or_else(|| format!("{ms} ms"));
-        Err(Error::unavailable(format!(
-            "the clock of this machine is at {}, {} behind that of the last commit, {}; correct the \
-             clock, or run with --accept-clock if it is right and the last one was wrong",
-            time(now_ms),
-            format_duration(Duration::from_secs(behind.as_secs())),
-            time(last_ms),
-        )))
     }
 
     async fn context(&self, attempt: &Attempt) -> Result<IngestContext> {

@@ -3,6 +3,7 @@
 
 mod ahead;
 mod assign;
+mod clock_behind;
 mod clocks;
 mod close;
 mod compile;

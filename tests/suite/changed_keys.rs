@@ -52,7 +52,9 @@ sources:
       ahead_max: 0s
       ahead_share: 2%
       unit: s
-    discovery: {order: path_time, path_time: 't%s'}
+    discovery: {order: path_time, path_time: 't%s', settle: 0s}
+    on_change: skip
+    appended: false
 sql: |
   INSERT INTO out SELECT window_start, host, count(*) AS n, count(host) AS named
   FROM TUMBLE(TABLE flows, DESCRIPTOR(ts), INTERVAL '1' HOUR) GROUP BY window_start, window_end, host
@@ -124,10 +126,13 @@ const KEYS: &[(&str, Edit, Becomes)] = &[
     ("sources.flows.discovery", ("", ""), Section),
     (
         "sources.flows.discovery.order",
-        ("{order: path_time, path_time: 't%s'}", "{order: modified}"),
+        ("{order: path_time, path_time: 't%s', settle: 0s}", "{order: modified}"),
         SameAnswer,
     ),
     ("sources.flows.discovery.path_time", ("'t%s'", "'t%s.csv'"), SameAnswer),
+    ("sources.flows.discovery.settle", ("settle: 0s", "settle: 1ms"), SameAnswer),
+    ("sources.flows.on_change", ("on_change: skip", "on_change: fail"), SameAnswer),
+    ("sources.flows.appended", ("appended: false", "appended: true"), SameAnswer),
     ("sql", ("count(host) AS named", "sum(bytes) AS named"), Refused("query into out changed")),
     ("sinks", ("", ""), Section),
     ("sinks.out.location", ("PLACE/out/", "PLACE/elsewhere/"), SameAnswer),

@@ -166,7 +166,7 @@ async fn what_a_filter_leaves_out_is_not_computed() {
 
 #[tokio::test]
 async fn all_kinds_of_windows_and_chains_leave_out_their_failing_rows() {
-    let sql = "CREATE VIEW minutes AS SELECT window_start, window_end, window_time, host, \
+    let sql = "CREATE VIEW minutes AS SELECT window_time, host, \
                60 / sum(d) AS pace FROM TABLE(TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) \
                GROUP BY window_start, window_end, window_time, host;
 INSERT INTO chained SELECT window_start, host, sum(120 / (pace - 10)) AS p FROM \
@@ -254,7 +254,7 @@ async fn a_job_may_fail_instead_and_says_where() {
 async fn workers_leave_out_the_same_rows() {
     let (_workers, list) = two_workers();
     let sql = format!(
-        "CREATE VIEW minutes AS SELECT window_start, window_end, window_time, host, sum(n) / sum(d) \
+        "CREATE VIEW minutes AS SELECT window_time, host, sum(n) / sum(d) \
          AS rate FROM TABLE(TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY \
          window_start, window_end, window_time, host;\n\
          INSERT INTO above SELECT window_start, host, sum(n) / sum(d) AS rate {MINUTES};\n\

@@ -62,7 +62,7 @@ const KEYS: [(&str, Verdict); 27] = [
     ),
     (
         "date_bin(INTERVAL '1 day', ts, TIMESTAMP '2026-01-01T00:00:00' AT TIME ZONE 'Europe/Berlin')",
-        Refused(LOCAL),
+        Refused("is no window, for windows are of UTC"),
     ),
     (
         "date_trunc('day', to_local_time(ts AT TIME ZONE 'UTC' AT TIME ZONE 'Europe/Berlin'))",

@@ -276,7 +276,7 @@ async fn queries_answer_from_the_files_that_are_there() {
     let answer = ask(by_tenant).await.unwrap();
     assert_eq!(
         answer.trim(),
-        "{\"n\":30,\"tenant\":\"t0\"}\n{\"n\":30,\"tenant\":\"t2\"}",
+        "{\"tenant\":\"t0\",\"n\":30}\n{\"tenant\":\"t2\",\"n\":30}",
         "{answer}"
     );
     let ended = service.stop();

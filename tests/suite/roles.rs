@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -153,7 +154,11 @@ async fn what_is_the_services_own_is_nobodys() {
     let arguments =
         ["--token-file", "tokens", "--submit-local", "--submitted", "kept/", "first.yaml"];
     let service = Service::start(folder.path(), &arguments, &[]);
-    service.job_that("first", |job| job["phase"] == "running").await;
+    let first = format!("{}/api/jobs/first", service.http);
+    while service.send(client().get(&first).bearer_auth(&made[1])).await.body["phase"] != "running"
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let at = |path: &str| format!("{root}/{path}");
     let new = |input: &str, sink: &str| job("new", input, sink, &at("new_state/"), "");
     for (input, sink) in [

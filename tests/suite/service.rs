@@ -104,7 +104,7 @@ async fn a_job_that_fails_is_started_again_and_does_not_touch_the_other() {
 }
 
 #[tokio::test]
-async fn a_bad_record_is_tried_again_and_a_changed_job_is_not() {
+async fn a_file_with_a_bad_record_is_left_out_and_a_changed_job_is_not_tried_again() {
     let folder = folder_with(&["flaw", "changed"]);
     tidegauge(folder.path(), &["run", "jobs/changed.yaml", "--once"], &[]).done();
     put(folder.path(), "sql/other.sql", &SQL.replace("> 0", "> 1"));
@@ -117,11 +117,16 @@ async fn a_bad_record_is_tried_again_and_a_changed_job_is_not() {
     let ready = service.get("/readyz").await;
     assert_eq!(ready.status, 503);
     assert_eq!(ready.body["reasons"], json!([{"job": "changed", "phase": "failed"}]));
-    let flaw = service.job_that("flaw", |job| job["restarts"].as_u64() >= Some(1)).await;
-    assert!(flaw["last_error"].as_str().unwrap().contains("in/flaw/1.json"), "{flaw}");
-    std::fs::remove_file(folder.path().join("in/flaw/1.json")).unwrap();
-    let flaw = service.job_that("flaw", |job| job["epoch"].as_u64() >= Some(1)).await;
+    let parked = |files: u64| {
+        move |job: &Value| job["sources"]["flows"]["files_parked"].as_u64() == Some(files)
+    };
+    let flaw = service.job_that("flaw", parked(1)).await;
+    let said = flaw["sources"]["flows"]["parked"][0]["error"].as_str().unwrap();
+    assert!(said.contains("in/flaw/1.json:1: field bytes"), "{flaw}");
+    assert_eq!((&flaw["phase"], &flaw["restarts"]), (&json!("running"), &json!(0)), "{flaw}");
     assert_eq!(flaw["sources"]["flows"]["rows"]["rows_in"], 4, "{flaw}");
+    std::fs::remove_file(folder.path().join("in/flaw/1.json")).unwrap();
+    service.job_that("flaw", parked(0)).await;
     assert_eq!(service.job_that("changed", |_| true).await["restarts"], 0);
 }
 
@@ -247,7 +252,9 @@ async fn jobs_that_write_to_one_place_are_refused_with_both_names() {
 
     let service = Service::start(folder.path(), &["jobs/one.yaml"], &[]);
     let answer = service.post("/api/jobs", &json!({"job": taken, "sql": SQL})).await;
-    assert_eq!((answer.status, &answer.body["error"]), (409, &json!(why)));
+    let said = "sinks.out.location: \"out/one/\" leads to sinks.out.location of the job one, which a \
+                submitted job may not write to; write another location";
+    assert_eq!((answer.status, &answer.body["error"]), (403, &json!(said)));
     let answer = service.post("/api/jobs/one/stop", &Value::Null).await;
     assert!([200, 202].contains(&answer.status), "{answer:?}");
     service.job_that("one", is("stopped")).await;

@@ -12,6 +12,10 @@ use futures::StreamExt;
 
 /// What DataFusion writes before the files of a scan.
 const FILES: &str = "file_groups={";
+/// What it writes before the file that a figure is of.
+const FILE_NAME: &str = "filename=";
+/// What our files end with.
+const FILE_ENDING: &str = ".parquet";
 /// What ends them.
 const FILES_END: &str = "]]}";
 
@@ -36,10 +40,10 @@ fn hide(batch: &RecordBatch) -> Result<RecordBatch> {
 }
 
 fn hidden(plan: &str) -> Cow<'_, str> {
-    if !plan.contains(FILES) {
+    if !plan.contains(FILES) && !plan.contains(FILE_NAME) {
         return Cow::Borrowed(plan);
     }
-    let lines: Vec<String> = plan.split('\n').map(hidden_in_line).collect();
+    let lines: Vec<String> = plan.split('\n').map(hidden_in_line).map(without_names).collect();
     Cow::Owned(lines.join("\n"))
 }
 
@@ -52,6 +56,20 @@ fn hidden_in_line(line: &str) -> String {
     let count = if is_count { count.as_str() } else { "files" };
     let after = line.rfind(FILES_END).map_or("", |end| &line[end + FILES_END.len()..]);
     format!("{}{FILES}{count}}}{after}", &line[..from])
+}
+
+/// The figures of one file each, without its name.
+fn without_names(line: String) -> String {
+    if !line.contains(FILE_NAME) {
+        return line;
+    }
+    let mut shown = String::with_capacity(line.len());
+    for (at, part) in line.split(FILE_NAME).enumerate() {
+        let rest = part.find(FILE_ENDING).map_or("", |end| &part[end + FILE_ENDING.len()..]);
+        shown += if at == 0 { part } else { FILE_NAME };
+        shown += if at == 0 { "" } else { rest };
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -69,5 +87,9 @@ mod tests {
         );
         assert_eq!(hidden("file_groups={secret"), "file_groups={files}");
         assert_eq!(hidden("EmptyExec"), "EmptyExec");
+        assert_eq!(
+            hidden("metrics=[a{filename=x/y=1/b.parquet}=2, b{partition=0, filename=c.parquet}=3]"),
+            "metrics=[a{filename=}=2, b{partition=0, filename=}=3]"
+        );
     }
 }

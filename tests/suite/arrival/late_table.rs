@@ -103,7 +103,9 @@ async fn the_files_of_late_rows_belong_to_the_epoch_that_refused_them() {
     run_drained(&path).await;
     let [minutes, hours] = stages(&path).await;
     let late = folder.path().join("late");
-    let epoch_of = |name: &String| name.rsplit('-').nth(1).unwrap().parse::<u64>().unwrap();
+    let epoch_of = |name: &String| {
+        name.split('-').find(|part| part.len() == 20).unwrap().parse::<u64>().unwrap()
+    };
     let epochs = |stage: &str| {
         let files = files_below(&late.join(stage)).into_keys();
         let names = files.map(|path| path.file_name().unwrap().to_string_lossy().into_owned());

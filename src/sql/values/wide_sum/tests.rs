@@ -18,11 +18,11 @@ fn a_sum_that_overflows_on_the_way_is_right_in_the_end() {
     let state = one.state(EmitTo::All).unwrap();
     let mut other = groups();
     other.merge_batch(&state, &[1, 0], 2).unwrap();
-    other.merge_batch(&state, &[2, 2], 4).unwrap();
+    other.merge_batch(&state, &[2, 2], 3).unwrap();
     let sums = other.evaluate(EmitTo::All).unwrap();
     let sums = sums.as_primitive::<Decimal128Type>();
     let max = i128::from(i64::MAX);
-    let wanted = [Some(max), Some(max), Some(2 * max), None];
+    let wanted = [Some(max), Some(max), Some(2 * max)];
     assert_eq!(sums.iter().collect::<Vec<_>>(), wanted);
 }
 

@@ -54,7 +54,7 @@ fn missing_keys_are_named_with_what_to_write() {
 fn unknown_keys_are_named_with_the_nearest_or_all() {
     let expected = "\
 12: quarantine: \"quarantine\" is not a known key; the keys here are name, description, sources, \
-sql, sinks, late, epoch, state, memory_max, partitions
+sql, sinks, late, on_error, epoch, state, memory_max, partitions
 13: epoch.max_bytes: \"max_bytes\" is not a known key; write bytes_max";
     let more = "quarantine: ./q/\nepoch: {max_bytes: 1GB}\n";
     assert_eq!(wrong(&format!("{JOB}{more}")), expected);
