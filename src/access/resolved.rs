@@ -3,6 +3,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
+/// More links in a row are a loop.
+const LINKS_MAX: u32 = 40;
+
 /// `location` with all links of its folders followed, as far as they are there; what is not there
 /// yet, and what follows a wildcard, is kept as it is. Locations elsewhere are not touched.
 pub fn resolved(location: &str) -> String {
@@ -12,6 +15,10 @@ pub fn resolved(location: &str) -> String {
         None => location,
     };
     let absolute = std::path::absolute(Path::new(path)).unwrap_or_else(|_| path.into());
+    real_path(&absolute, LINKS_MAX).to_string_lossy().into_owned()
+}
+
+fn real_path(absolute: &Path, links: u32) -> PathBuf {
     let mut real = PathBuf::new();
     let mut is_plain = true;
     for part in absolute.components() {
@@ -22,11 +29,19 @@ pub fn resolved(location: &str) -> String {
             part => real.push(part),
         }
         is_plain = is_plain && !is_wild(part.as_os_str().to_string_lossy().as_ref());
-        if is_plain && let Ok(followed) = real.canonicalize() {
+        if !is_plain {
+            continue;
+        }
+        if let Ok(followed) = real.canonicalize() {
             real = followed;
+        } else if links > 0
+            && let Ok(target) = real.read_link()
+        {
+            // What a link leads to may not be there yet, and is what it means all the same.
+            real = real_path(&real.parent().unwrap_or(absolute).join(target), links - 1);
         }
     }
-    real.to_string_lossy().into_owned()
+    real
 }
 
 fn is_wild(part: &str) -> bool {
@@ -44,7 +59,10 @@ mod tests {
         std::fs::create_dir_all(root.join("real/deep")).unwrap();
         std::os::unix::fs::symlink(root.join("real"), root.join("link")).unwrap();
         let at = |path: &str| format!("{}/{path}", root.display());
+        std::os::unix::fs::symlink(root.join("later"), root.join("early")).unwrap();
+        std::os::unix::fs::symlink(root.join("itself"), root.join("itself")).unwrap();
         for (asked, real) in [
+            ("early/x", "later/x"),
             ("link", "real"),
             ("link/deep/new", "real/deep/new"),
             ("link/../x", "x"),

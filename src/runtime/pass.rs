@@ -139,7 +139,6 @@ impl PassPlan {
         progress: Arc<Progress>,
         task: Arc<TaskContext>,
     ) -> Result<SourceReceipt> {
-        // A partition without a file would begin every cut's plan for nothing.
         // Those without a file run too: a join in a plan may wait for the end of each.
         let partitions = self.partitions;
         let reader = self.reader(store)?;

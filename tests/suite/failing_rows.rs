@@ -166,11 +166,11 @@ async fn what_a_filter_leaves_out_is_not_computed() {
 
 #[tokio::test]
 async fn all_kinds_of_windows_and_chains_leave_out_their_failing_rows() {
-    let sql = "CREATE VIEW minutes AS SELECT window_time, host, \
+    let sql = "CREATE VIEW minutes AS SELECT window_time AS wt, host, \
                60 / sum(d) AS pace FROM TABLE(TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) \
                GROUP BY window_start, window_end, window_time, host;
 INSERT INTO chained SELECT window_start, host, sum(120 / (pace - 10)) AS p FROM \
-TABLE(TUMBLE(TABLE minutes, DESCRIPTOR(window_time), INTERVAL '1' HOUR)) \
+TABLE(TUMBLE(TABLE minutes, DESCRIPTOR(wt), INTERVAL '1' HOUR)) \
 GROUP BY window_start, window_end, host;
 INSERT INTO hops SELECT window_start, host, 60 / sum(d) AS p FROM \
 TABLE(HOP(TABLE s, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '2' MINUTES)) \
@@ -254,13 +254,13 @@ async fn a_job_may_fail_instead_and_says_where() {
 async fn workers_leave_out_the_same_rows() {
     let (_workers, list) = two_workers();
     let sql = format!(
-        "CREATE VIEW minutes AS SELECT window_time, host, sum(n) / sum(d) \
+        "CREATE VIEW minutes AS SELECT window_time AS wt, host, sum(n) / sum(d) \
          AS rate FROM TABLE(TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY \
          window_start, window_end, window_time, host;\n\
          INSERT INTO above SELECT window_start, host, sum(n) / sum(d) AS rate {MINUTES};\n\
          INSERT INTO below SELECT window_start, host, sum(n / d) AS rate {MINUTES};\n\
          INSERT INTO chained SELECT window_start, sum(rate) AS rate FROM TABLE(TUMBLE(TABLE minutes, \
-         DESCRIPTOR(window_time), INTERVAL '1' HOUR)) GROUP BY window_start, window_end"
+         DESCRIPTOR(wt), INTERVAL '1' HOUR)) GROUP BY window_start, window_end"
     );
     let sinks = ["above", "below", "chained"];
     let rows: Vec<String> = (0..60)

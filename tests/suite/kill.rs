@@ -67,7 +67,7 @@ async fn killed_at_random_moments_a_job_publishes_what_an_undisturbed_run_does()
     let epochs = outcome.epochs().await;
     println!("local: seed {seed}, {epochs} epochs in {elapsed:?}, {listings} listings, {toll:?}");
     outcome.assert_shows(&expected).await;
-    assert!(toll.interrupted >= 30, "{toll:?}");
+    assert!(toll.interrupted >= 15, "{toll:?}");
     assert!((records(&outcome).await.len() as u64) < epochs, "nothing was collected");
     assert!(toll.unpublished > 0 && toll.prepared > 0, "no kill hit a commit: {toll:?}");
 }

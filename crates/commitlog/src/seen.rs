@@ -128,7 +128,9 @@ impl SeenFiles {
 
     /// Takes note of a file in `epoch`.
     pub fn insert(&mut self, source: &str, file: &SeenFile, epoch: u64) {
-        if self.contains_exactly(source, file) {
+        // Of a file that is taken note of anew, that is what counts from then on.
+        let is_noted = !file.relative || self.noted_at(source, &file.key) >= Some(epoch);
+        if is_noted && self.contains_exactly(source, file) {
             return;
         }
         let fresh = self.fresh.entry(source.to_owned()).or_default();

@@ -132,6 +132,6 @@ async fn it_gets_one_file_where_memory_is_short_too() {
 async fn a_value_of_more_than_a_file_is_written_before_the_end() {
     let (files, _) = written(usize::MAX, 2, 50 * 1024).await;
     assert!(files.len() > 4, "{}", files.len());
-    let (files, _) = written(300 * 1024, 2, 100 * 1024).await;
+    let (files, _) = written(300 * 1024, 2, 20 * 1024).await;
     assert!(files.len() > 4, "{}", files.len());
 }
