@@ -47,7 +47,7 @@ enum Command {
     /// Run a job: continuously, or once over what is there.
     Run(run::RunArguments),
     /// Run several jobs as a service, with an HTTP door to them.
-    Serve(serve::ServeArguments),
+    Serve(Box<serve::ServeArguments>),
     /// Give a job to a service.
     Submit(submit::SubmitArguments),
     /// Print the jobs of a service.
@@ -142,7 +142,7 @@ impl Command {
     async fn run(self, telemetry: &Telemetry) -> Result<(), Failure> {
         match self {
             Command::Run(arguments) => run::run(arguments, telemetry).await,
-            Command::Serve(arguments) => serve::serve(arguments, telemetry).await,
+            Command::Serve(arguments) => serve::serve(*arguments, telemetry).await,
             Command::Submit(arguments) => submit::submit(arguments).await,
             Command::List(arguments) => list::list(arguments).await,
             Command::Status(arguments) => status::status(arguments).await,

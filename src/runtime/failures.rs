@@ -70,10 +70,13 @@ impl FailedIn {
         Error::bad_record(message).with_source(error)
     }
 
-    /// The first query that reads the stage `id`, also through views.
+    /// The first query that reads the stage `id`, also through views; the first of the job where a
+    /// stage is left over that none reads.
     pub(super) fn of_stage(job: &CompiledJob, id: &str) -> Result<Self> {
         let reads = |stages: &[String]| job.plan.all_stages(stages).contains(id);
-        match job.plan.queries.iter().find(|query| reads(&query.stages)) {
+        let mut queries = job.plan.queries.iter();
+        let reader = queries.clone().find(|query| reads(&query.stages));
+        match reader.or_else(|| queries.next()) {
             Some(query) => Ok(Self::of(query)),
             None => Err(Error::bug(format!("no query reads the stage {id}"))),
         }

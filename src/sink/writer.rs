@@ -54,7 +54,7 @@ pub struct SinkWriter {
 #[derive(Debug)]
 enum Output {
     Gathered(Arc<Gather>),
-    File { place: FilePlace, open: Option<Box<OpenFile>>, done: Vec<SinkFile> },
+    File { place: Box<FilePlace>, open: Option<Box<OpenFile>>, done: Vec<SinkFile> },
 }
 
 impl SinkWriter {
@@ -65,7 +65,7 @@ impl SinkWriter {
     pub fn new(target: SinkTarget) -> Result<Self> {
         let output = match target.partition_by.is_empty() {
             true => Output::File {
-                place: target.place(Arc::clone(&target.schema)),
+                place: Box::new(target.place(Arc::clone(&target.schema))),
                 open: None,
                 done: vec![],
             },

@@ -10,8 +10,6 @@ mod base;
 mod memory;
 mod walk;
 
-use std::path::PathBuf;
-
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use glob::{MatchOptions, Pattern};
@@ -308,15 +306,12 @@ fn walk_local(
     let (folder, name) = (root.parent().unwrap_or(&root), root.file_name().unwrap_or_default());
     let found = Found::single(os_bytes(name).to_vec(), &metadata, memory);
     let is_known = memory.is_known(found.mark);
-    let file = Discovered {
-        display: location.text.clone(),
-        ..of_folder(location, &folder.to_path_buf(), &found)
-    };
+    let file = Discovered { display: location.text.clone(), ..of_folder(location, folder, &found) };
     let files = if is_known { vec![] } else { vec![file] };
     Ok(Listing { files, unusable: vec![], root: shown_path(folder) })
 }
 
-fn of_folder(location: &SourceLocation, root: &PathBuf, found: &Found) -> Discovered {
+fn of_folder(location: &SourceLocation, root: &std::path::Path, found: &Found) -> Discovered {
     let mut whole = os_bytes(root.as_os_str()).to_vec();
     if !whole.ends_with(b"/") {
         whole.push(b'/');

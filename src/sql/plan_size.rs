@@ -123,7 +123,7 @@ mod tests {
         let names: Vec<String> = (0..12).map(|at| format!("c{at}")).collect();
         let sql = format!(
             "SELECT count(*) FROM (VALUES ({})) AS t({names}) GROUP BY CUBE({names})",
-            vec!["1"; 12].join(", "),
+            ["1"; 12].join(", "),
             names = names.join(", ")
         );
         let said = check(&sql).await.unwrap_err();

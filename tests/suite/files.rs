@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tidegauge_commitlog::{Clock, SystemClock};
 
 use super::binary::{Finished, tidegauge};
 use super::harness::{published_rows, scratch};
@@ -266,7 +267,8 @@ async fn a_file_that_is_young_is_left_until_it_has_settled() {
     let place = Place::new("json", "discovery: {settle: 1h}");
     place.put("old.json", row(1));
     place.put("young.json", row(2));
-    let an_hour_ago = SystemTime::now() - Duration::from_secs(3_601);
+    let an_hour_ago = SystemTime::UNIX_EPOCH + Duration::from_millis(SystemClock.now_ms() as u64)
+        - Duration::from_secs(3_601);
     set_modified(&place.path("in/old.json"), an_hour_ago);
     place.run();
     place.assert_numbers(&["1"]).await;

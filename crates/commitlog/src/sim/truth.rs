@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 
+use super::actors::LINES;
 use super::world::Object;
 use crate::checkpoint;
 use crate::names;
@@ -214,14 +215,17 @@ impl Truth {
         }
     }
 
-    /// A file's rows are those of the inputs that the record calls processed, each new.
+    /// The rows are those lines of the files that the record calls processed which were not read
+    /// before, each new.
     fn check_rows(&mut self, record: &CommitRecord, objects: &Objects) {
-        let mut named: Vec<u64> = record
-            .sources
-            .values()
-            .flat_map(|source| &source.added)
-            .map(|file| file.key.parse().unwrap())
-            .collect();
+        let mut named: Vec<u64> = Vec::new();
+        for (source, change) in &record.sources {
+            for file in &change.added {
+                let at: u64 = file.key.parse().unwrap();
+                let read = self.fold.seen.tail(source, &file.key).map_or(0, |tail| tail.bytes);
+                named.extend((read..file.size).map(|line| at * LINES + line));
+            }
+        }
         let mut written: Vec<u64> = record
             .files
             .iter()
