@@ -234,13 +234,17 @@ impl Running {
         for aggregate in &self.merge.aggregates {
             let count = aggregate.state_fields()?.len();
             let mut accumulator = accumulator(aggregate)?;
-            if !before.is_empty() {
+            // Of keys that an accumulator is told of before it has a row of them, some take it that
+            // there was one: those that come later are counted when they come.
+            let mut known = before.len();
+            if known > 0 {
                 let states = &self.states[first..first + count];
-                accumulator.merge_batch(states, &before, self.count)?;
+                accumulator.merge_batch(states, &before, known)?;
             }
             for (rows, numbers) in rows.iter().zip(&numbers) {
                 let states = &rows.columns()[first_of_rows..first_of_rows + count];
-                accumulator.merge_batch(states, numbers, self.count)?;
+                known = numbers.iter().fold(known, |known, &number| known.max(number + 1));
+                accumulator.merge_batch(states, numbers, known)?;
             }
             bytes = bytes.max(accumulator.size());
             made.extend(accumulator.state(EmitTo::All)?);
