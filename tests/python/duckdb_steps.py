@@ -29,8 +29,6 @@ SPELLINGS = [
     (r"\blast_value\(", "last("),
     # Exact where it is asked for few values.
     (r"\bapprox_distinct\(x\)", "count(DISTINCT x)"),
-    # A median of integers is one: the mean of the middle two without its fraction.
-    (r"\bmedian\(x\)", "CAST(trunc(median(x)) AS BIGINT)"),
     # Without values, of nothing.
     (r"\bentropy\(d\)", "CASE WHEN count(d) > 0 THEN entropy(d) END"),
     # A list of NULLs is an empty text.
