@@ -4,6 +4,7 @@
 
 mod chunk_queue;
 mod chunk_scan;
+mod compact;
 mod fallible;
 mod isolate_exec;
 mod key_ranges;
@@ -16,6 +17,7 @@ mod state_scan;
 
 pub use chunk_queue::{ChunkQueue, FailedRow};
 pub use chunk_scan::{ChunkScan, StreamTable};
+pub use compact::compacted_rows;
 pub use fallible::expr_may_fail;
 pub use isolate_exec::{
     BatchLeaf, IsolateExec, Isolation, error_text, is_of_values, isolated, isolated_over_chunks,

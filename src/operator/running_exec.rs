@@ -38,6 +38,7 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt};
 
+use super::compact::compacted;
 use super::no_expressions;
 use crate::state::starts_of;
 
@@ -247,7 +248,9 @@ impl Running {
                 accumulator.merge_batch(states, numbers, known)?;
             }
             bytes = bytes.max(accumulator.size());
-            made.extend(accumulator.state(EmitTo::All)?);
+            for state in accumulator.state(EmitTo::All)? {
+                made.push(compacted(&state)?);
+            }
             first += count;
             first_of_rows += count;
         }
@@ -291,6 +294,7 @@ impl Running {
                 pairs.map(|(known, new)| Ok(concat(&[known, new])?)).collect::<Result<_>>()?
             }
         };
+        self.keys = self.keys.iter().map(compacted).collect::<Result<_>>()?;
         Ok(numbers)
     }
 }

@@ -37,6 +37,7 @@ use datafusion::physical_plan::{
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
+use super::compact::compacted_rows;
 use super::no_expressions;
 
 const BATCH_ROWS: usize = 8_192;
@@ -222,7 +223,8 @@ impl Work {
         pieces.put_together(self.layout.gap_us);
         pieces.first_us.truncate(rows);
         pieces.last_us.truncate(rows);
-        let mut columns = concat_batches(&self.schema, &batches)?.columns().to_vec();
+        let rows = compacted_rows(&concat_batches(&self.schema, &batches)?)?;
+        let mut columns = rows.columns().to_vec();
         let times = columns.len() - 2;
         columns[0] = Arc::new(TimestampMicrosecondArray::from(pieces.first_us));
         columns[times] = Arc::clone(&columns[0]);

@@ -19,7 +19,7 @@ use super::ingest::{IngestContext, run_target};
 use super::remote::Crew;
 use super::state_buffer::RunTarget;
 use crate::error::{Result, from_datafusion, is_short_of_memory};
-use crate::operator::StateInput;
+use crate::operator::{StateInput, compacted_rows};
 use crate::plan::Stage;
 use crate::state::stacks::{Merge, Role, Slice, Step, Sum};
 use crate::state::{KeyRange, RunWriter, StatePart, StateView, starts_of};
@@ -286,7 +286,7 @@ fn joined(batches: Vec<RecordBatch>) -> datafusion::common::Result<Vec<RecordBat
 fn one(batches: Vec<RecordBatch>) -> datafusion::common::Result<RecordBatch> {
     match batches.as_slice() {
         [batch] => Ok(batch.clone()),
-        [first, ..] => Ok(concat_batches(&first.schema(), &batches)?),
+        [first, ..] => compacted_rows(&concat_batches(&first.schema(), &batches)?),
         [] => internal_err!("no batches to put together"),
     }
 }

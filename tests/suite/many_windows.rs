@@ -71,6 +71,23 @@ async fn a_backfill_of_a_day_closes_all_windows_of_a_hop_by_the_minute() {
     }
 }
 
+/// Texts that come from a run are views of its pages: each merge is of the merge before, and must
+/// not hold more of them than that.
+#[tokio::test(flavor = "multi_thread")]
+async fn merges_of_what_an_epoch_before_has_left_do_not_grow() {
+    let folder = scratch();
+    write_rows(folder.path(), "1.json", [12 * 3_600 + 30, 12 * 3_600 + 95]);
+    let path = job(folder.path(), HOP, "");
+    open(compile(&path).await).await.run_once(false).await.unwrap();
+    let began = Instant::now();
+    let summary = run_drained(&path).await;
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    assert_eq!(summary.rows_out["out"], 1_440);
+    let rows = published_rows(&path, "out").await;
+    assert_eq!(window(&rows, "2026-03-01T12:00:00Z"), Some("2 | 1 | 1"));
+    assert_eq!(window(&rows, "2026-03-01T12:01:00Z"), Some("1 | 1 | 1"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn cumulated_windows_cost_by_their_rows() {
     let by_minute = "CUMULATE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '1' DAY)";

@@ -11,6 +11,7 @@
 //!   PROPERTY_CASES=100000     how many are drawn
 //!   PROPERTY_SEED=7           from which seed; a failure prints its own
 //!   PROPERTY_CASE=42          only this one
+//!   PROPERTY_SHOW=1           show each case before it is run
 //!   PROPERTY_FAILURES=10      go on until so many have failed
 //!   PROPERTY_DUCKDB=1         hold every case to DuckDB, too; 10 is every tenth, which is done unless
 //!                             another is said, 0 none
@@ -301,6 +302,9 @@ fn check(
     };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let outcome = TestRunner::new_with_rng(config, rng).run(&drawn_case(), |case| {
+        if setting("PROPERTY_SHOW").is_some() {
+            eprintln!("{case:?}");
+        }
         let workers = case.on_workers.then(|| Arc::clone(workers));
         let (stream, batch) = runtime.block_on(both(&case, workers, (seen, second)))?;
         prop_assert_eq!(stream, batch);
