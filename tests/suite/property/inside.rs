@@ -109,7 +109,7 @@ impl Link {
             Self::Share => format!(
                 "SELECT {window}, k, d, count(*) OVER (PARTITION BY {window}) AS x, \
                  sum(f) OVER (PARTITION BY {window}, k) AS f, \
-                 rank() OVER (PARTITION BY {window} ORDER BY x) AS id FROM {view}"
+                 CAST(rank() OVER (PARTITION BY {window} ORDER BY x) AS BIGINT) AS id FROM {view}"
             ),
             Self::Again => format!(
                 "SELECT {window}, k, max(d) AS d, count(*) AS x, sum(f) AS f, min(id) AS id \
