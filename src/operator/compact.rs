@@ -18,7 +18,7 @@ pub fn compacted_rows(rows: &RecordBatch) -> Result<RecordBatch> {
 }
 
 /// The same values, in an array that holds nothing else. Arrays without views are as they were.
-pub fn compacted(array: &ArrayRef) -> Result<ArrayRef> {
+pub(super) fn compacted(array: &ArrayRef) -> Result<ArrayRef> {
     if !has_views(array.data_type()) {
         return Ok(Arc::clone(array));
     }
