@@ -22,7 +22,9 @@ use super::spec::{
 use super::state_exec::RunExec;
 use super::task::TaskObserver;
 use crate::error::to_datafusion;
-use crate::operator::{BatchLeaf, ChunkScan, IsolateExec, Isolation, SessionExec, StateScan};
+use crate::operator::{
+    BatchLeaf, ChunkScan, GuardedJoinExec, IsolateExec, Isolation, SessionExec, StateScan,
+};
 use crate::plan::IngestCut;
 use crate::runtime::{PassCut, PassPlan};
 
@@ -70,6 +72,10 @@ impl PhysicalExtensionCodec for EngineCodec {
             let (policy, names) = (isolation.policy, isolation.names.clone());
             let plans = vec![converter.execution_plan_to_proto(&segment, self)?];
             NodeProto { plans, ..proto(&NodeSpec::Isolate { depth, policy, names }, [])? }
+        } else if let Some(guarded) = node.downcast_ref::<GuardedJoinExec>() {
+            let plans = vec![converter.execution_plan_to_proto(&guarded.emptied()?, self)?];
+            let spec = NodeSpec::GuardedJoin { policy: guarded.policy() };
+            NodeProto { plans, ..proto(&spec, [])? }
         } else if let Some(batch) = node.downcast_ref::<BatchLeaf>() {
             proto(&NodeSpec::Batch, [&batch.schema()])?
         } else if let Some(run) = node.downcast_ref::<RunExec>() {
@@ -128,6 +134,15 @@ impl PhysicalExtensionCodec for EngineCodec {
                 let reports = observer.reports().clone();
                 let isolation = Isolation { policy, names, reports };
                 Arc::new(IsolateExec::of_segment(&segment, depth, input()?, isolation)?)
+            }
+            NodeSpec::GuardedJoin { policy } => {
+                let context = PhysicalPlanDecodeContext::new(task, self);
+                let Some(join) = proto.plans.first() else {
+                    return internal_err!("a node lost its join");
+                };
+                let join = converter.proto_to_execution_plan(join, &context)?;
+                let reports = observer.reports().clone();
+                Arc::new(GuardedJoinExec::of_emptied(&join, inputs, policy, reports)?)
             }
             NodeSpec::Batch => Arc::new(BatchLeaf::empty(schema()?)),
             NodeSpec::Sink { sink, number } => {

@@ -30,6 +30,7 @@ pub(super) enum NodeSpec {
     Run(RunSpec),
     Sessions { layout: SessionLayout },
     Isolate { depth: usize, policy: Policy, names: RowNames },
+    GuardedJoin { policy: Policy },
     Batch,
 }
 

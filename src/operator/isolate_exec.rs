@@ -39,6 +39,7 @@ use futures::{StreamExt, TryStreamExt, future};
 use super::chunk_queue::ChunkQueue;
 use super::chunk_scan::ChunkScan;
 use super::fallible::may_fail;
+use super::guarded_join::with_guarded_joins;
 use super::leaf::{leaf_methods, no_expressions};
 use super::row_report::{Policy, RowNames, RowReports};
 
@@ -64,8 +65,8 @@ pub struct Isolation {
     pub reports: RowReports,
 }
 
-/// `plan` with every segment that may fail in a node of its own; `names` gives the names of the
-/// columns that a segment reads.
+/// `plan` with every segment, and every join, that may fail in a node of its own; `names` gives the
+/// names of the columns that a segment reads.
 ///
 /// # Errors
 /// When a node cannot be put together again, which is a defect.
@@ -75,10 +76,11 @@ pub fn isolated(
     names: &dyn Fn(&SchemaRef) -> RowNames,
     reports: &RowReports,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    wrapped(plan, &|below| {
+    let plan = wrapped(plan, &|below| {
         let names = names(&below.schema());
         Some(Isolation { policy, names, reports: reports.clone() })
-    })
+    })?;
+    with_guarded_joins(&plan, policy, reports)
 }
 
 /// `plan` with the segment over its chunk scan in a node of its own, where it may fail. What is above

@@ -1,11 +1,12 @@
 //! The engine's own nodes of physical plans: the leaf that a stream's chunks come through, the
 //! leaf that reads a stage's state, what makes sessions of it, what merges it window by window, and
-//! what leaves out rows whose expressions cannot be computed.
+//! what leaves out rows, and pairs of rows, whose expressions cannot be computed.
 
 mod chunk_queue;
 mod chunk_scan;
 mod compact;
 mod fallible;
+mod guarded_join;
 mod isolate_exec;
 mod key_ranges;
 mod leaf;
@@ -19,6 +20,7 @@ pub use chunk_queue::{ChunkQueue, FailedRow};
 pub use chunk_scan::{ChunkScan, StreamTable};
 pub use compact::compacted_rows;
 pub use fallible::expr_may_fail;
+pub use guarded_join::GuardedJoinExec;
 pub use isolate_exec::{
     BatchLeaf, IsolateExec, Isolation, error_text, is_of_values, isolated, isolated_over_chunks,
 };

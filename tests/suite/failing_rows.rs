@@ -206,6 +206,40 @@ GROUP BY window_start, window_end, host)) WHERE place <= 1";
     assert!(summary["results_failed"].as_u64().unwrap() >= 6, "{summary}");
 }
 
+const PAIRS: &str = "CREATE VIEW minutes AS SELECT window_start AS ws, window_end AS we, host, sum(n) \
+                     AS n, sum(d) AS d FROM TABLE(TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) \
+                     GROUP BY window_start, window_end, host;";
+
+/// A pair of which the condition fails does not match; a row that matches no other is still there.
+#[tokio::test]
+async fn a_pair_of_rows_whose_condition_fails_does_not_match() {
+    let pairs = |join: &str| {
+        format!(
+            "SELECT x.ws, x.host, y.host AS other FROM minutes AS x {join} JOIN minutes AS y ON x.ws = \
+             y.ws AND x.we = y.we AND x.n / y.d > 4"
+        )
+    };
+    let sql =
+        format!("{PAIRS}\nINSERT INTO inners {};\nINSERT INTO lefts {}", pairs(""), pairs("LEFT"));
+    let rows = ["00:01 a 10 2 x", "00:02 b 3 0 x", "00:03 c 4 1 x"];
+    let case = Case::new(&rows, &["inners", "lefts"], "", &sql);
+    let ended = case.run();
+    assert_eq!(ended.summary()["results_failed"], 6, "{ended:?}");
+    let row = |rest: &str| format!("2026-01-01T00:00:00Z | {rest}");
+    assert_eq!(case.rows("inners").await, [row("a | a"), row("a | c")]);
+    let lefts = case.rows("lefts").await;
+    assert_eq!(lefts, [row("a | a"), row("a | c"), row("b | NULL"), row("c | NULL")]);
+    let failed = case.failed().await;
+    assert!(failed[0].2.contains("division by zero in the condition of a JOIN: "), "{failed:?}");
+    case.feed("b.json", &["30:00 c 9 1 x"]);
+    assert_eq!(case.run().summary()["rows_out"]["inners"], 1);
+
+    let case = Case::new(&rows, &["inners", "lefts"], "on_error: fail\n", &sql);
+    let ended = case.run();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("the condition of a JOIN"), "{}", ended.stderr);
+}
+
 #[tokio::test]
 async fn a_sum_past_its_type_is_left_out_with_its_name_and_key() {
     let sql = format!("INSERT INTO out SELECT window_start, host, sum(n) AS total {MINUTES}");
@@ -260,9 +294,12 @@ async fn workers_leave_out_the_same_rows() {
          INSERT INTO above SELECT window_start, host, sum(n) / sum(d) AS rate {MINUTES};\n\
          INSERT INTO below SELECT window_start, host, sum(n / d) AS rate {MINUTES};\n\
          INSERT INTO chained SELECT window_start, sum(rate) AS rate FROM TABLE(TUMBLE(TABLE minutes, \
-         DESCRIPTOR(wt), INTERVAL '1' HOUR)) GROUP BY window_start, window_end"
+         DESCRIPTOR(wt), INTERVAL '1' HOUR)) GROUP BY window_start, window_end;\n\
+         {}\nINSERT INTO pairs SELECT x.ws, x.host, y.host AS other FROM pairs_of AS x JOIN pairs_of AS y \
+         ON x.ws = y.ws AND x.we = y.we AND x.n / y.d > 4",
+        PAIRS.replace("minutes", "pairs_of")
     );
-    let sinks = ["above", "below", "chained"];
+    let sinks = ["above", "below", "chained", "pairs"];
     let rows: Vec<String> = (0..60)
         .map(|at| format!("{:02}:{:02} h{} {at} {} x", at / 6, at % 6, at % 7, at % 3))
         .collect();

@@ -49,7 +49,7 @@ use reference::Reference;
 use second_reference::SecondReference;
 use table::{DrawnTable, Limits, RawTable, raw_table};
 
-const CASES: u32 = 400;
+const CASES: u32 = 5_000;
 /// Every case whose number is a multiple of it is held to DuckDB.
 const DUCKDB_EVERY: u32 = 10;
 /// The progress of long runs is shown after so many cases.
