@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod error;
 pub mod observe;
 pub mod operator;
+mod packer;
 pub mod plan;
 pub mod runtime;
 pub mod service;

@@ -13,6 +13,10 @@ use tidegauge::runtime::{CompiledJob, Engine, OpenOptions, Progress};
 use tidegauge_commitlog::SystemClock;
 use tidegauge_spec::JobSpec;
 
+/// That of the command, so that what is measured is what runs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
 /// Opens the job file at `job`, counted by `metrics`.

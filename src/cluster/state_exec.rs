@@ -78,7 +78,7 @@ impl ExecutionPlan for RunExec {
         let observer = TaskObserver::of(&task)?;
         let writing = async move {
             let path = target.attempt.run_path(&target.stage, &format!("{}-{at}", target.label));
-            let mut run = RunWriter::new(&target.storage, path, target.schema)?;
+            let mut run = RunWriter::new(&target.storage, path, target.schema);
             while let Some(batch) = rows.try_next().await.map_err(from_datafusion)? {
                 run.write(&batch).await?;
             }

@@ -10,7 +10,7 @@
 //! decides where stages are, `session_stage.rs` and `rows_stage.rs` make those of their kind.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, plan_err};
@@ -65,6 +65,8 @@ pub struct Stage {
     pub(super) computed: Vec<Expr>,
     pub(crate) partial: PartialNode,
     pub(crate) template: Template,
+    /// The columns of its final rows, found when first asked for.
+    final_schema: OnceLock<SchemaRef>,
 }
 
 /// The keys of a stage of sessions: after the first key come those that have sessions of their own.
@@ -122,6 +124,7 @@ impl Stage {
             computed,
             partial,
             template,
+            final_schema: OnceLock::new(),
         })
     }
 
@@ -170,10 +173,14 @@ impl Stage {
 
     /// The columns of its final rows.
     pub(super) fn final_schema(&self) -> Result<SchemaRef> {
-        match &self.sessions {
-            Some(keys) => self.template.final_session_schema(&keys.grouped),
-            None => self.template.final_schema(),
+        if let Some(known) = self.final_schema.get() {
+            return Ok(Arc::clone(known));
         }
+        let found = match &self.sessions {
+            Some(keys) => self.template.final_session_schema(&keys.grouped)?,
+            None => self.template.final_schema()?,
+        };
+        Ok(Arc::clone(self.final_schema.get_or_init(|| found)))
     }
 
     /// The leaf of a close plan that stands for its final rows.

@@ -200,7 +200,7 @@ impl Write {
         let held = MemoryConsumer::new("runs in memory").register(task.memory_pool());
         let packed = MemoryConsumer::new("runs that are packed").register(task.memory_pool());
         let mut rows = execute_stream(plan, task).map_err(from_datafusion)?;
-        let mut writer = RunWriter::new(&target.storage, target.merged_path(), target.schema)?;
+        let mut writer = RunWriter::new(&target.storage, target.merged_path(), target.schema);
         let (mut batches, mut memory) = (Some(Vec::new()), RecordBatchMemoryCounter::new());
         while let Some(batch) = rows.try_next().await.map_err(from_datafusion)? {
             writer.write(&batch).await?;

@@ -181,7 +181,7 @@ impl Merger {
             batches.push(batch);
             let Err(short) = grown else { continue };
             let Some(target) = self.next_target() else { return Err(from_datafusion(short)) };
-            let mut run = RunWriter::new(&target.storage, target.merged_path(), target.schema)?;
+            let mut run = RunWriter::new(&target.storage, target.merged_path(), target.schema);
             for batch in batches.drain(..) {
                 run.write(&batch).await?;
             }

@@ -8,14 +8,13 @@ use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::compute::{max, min};
 use datafusion::arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use datafusion::common::Result as PlanResult;
-use datafusion::parquet::arrow::ArrowWriter;
-use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
 use tidegauge_commitlog::{Attempt, SinkFile, Storage};
 
 use super::nan::{find_nan, without_bounds};
 use super::task_files::TaskFiles;
 use crate::error::{Result, from_datafusion};
+use crate::packer::Packer;
 
 /// A file that has grown to this is finished and the next one begun.
 pub(super) const FILE_BYTES_MAX: usize = 128 * 1024 * 1024;
@@ -35,7 +34,7 @@ pub(super) struct FilePlace {
 /// A file that is being encoded, in memory.
 #[derive(Debug)]
 pub(super) struct OpenFile {
-    writer: ArrowWriter<Vec<u8>>,
+    packer: Packer,
     time_column: Option<usize>,
     rows: u64,
     time: Option<(i64, i64)>,
@@ -44,17 +43,14 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
-    pub(super) fn new(schema: &SchemaRef) -> PlanResult<Self> {
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .build();
-        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties))?;
+    pub(super) fn new(schema: &SchemaRef) -> Self {
+        let packer = Packer::new(Arc::clone(schema), WriterProperties::builder());
         let (time_column, with_nan) = (time_column(schema), BTreeSet::new());
-        Ok(Self { writer, time_column, rows: 0, time: None, with_nan })
+        Self { packer, time_column, rows: 0, time: None, with_nan }
     }
 
     pub(super) fn append(&mut self, rows: &RecordBatch) -> PlanResult<()> {
-        self.writer.write(rows)?;
+        self.packer.write(rows)?;
         find_nan(rows, &mut self.with_nan);
         self.rows += rows.num_rows() as u64;
         if let Some(column) = self.time_column {
@@ -66,7 +62,7 @@ impl OpenFile {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.writer.bytes_written() + self.writer.in_progress_size() >= FILE_BYTES_MAX
+        self.packer.bytes_written() + self.packer.in_progress_size() >= FILE_BYTES_MAX
     }
 }
 
@@ -81,8 +77,8 @@ impl FilePlace {
         file: OpenFile,
         files: &TaskFiles,
     ) -> Result<SinkFile> {
-        let OpenFile { writer, time_column, rows, time, with_nan } = file;
-        let bytes = writer.into_inner().map_err(|error| from_datafusion(error.into()))?;
+        let OpenFile { packer, time_column, rows, time, with_nan } = file;
+        let bytes = packer.finish().map_err(from_datafusion)?;
         let bytes = without_bounds(bytes, &with_nan).map_err(from_datafusion)?;
         let folders = [self.folder.as_str(), partition].into_iter();
         let folder = folders.filter(|folder| !folder.is_empty()).collect::<Vec<_>>().join("/");
@@ -117,7 +113,7 @@ impl FilePlace {
         for batch in rows {
             let mut file = match open.take() {
                 Some(file) => file,
-                None => OpenFile::new(&self.schema).map_err(from_datafusion)?,
+                None => OpenFile::new(&self.schema),
             };
             file.append(&batch).map_err(from_datafusion)?;
             match file.is_full() {

@@ -84,7 +84,7 @@ impl SinkWriter {
             Output::File { place, open, done } => {
                 let mut file = match open.take() {
                     Some(file) => file,
-                    None => Box::new(OpenFile::new(&place.schema).map_err(from_datafusion)?),
+                    None => Box::new(OpenFile::new(&place.schema)),
                 };
                 file.append(batch).map_err(from_datafusion)?;
                 match file.is_full() {

@@ -73,7 +73,7 @@ pub async fn write_run(
 /// Packs the rows in the order of their first column, some at a time, so that they are never in
 /// memory twice.
 fn encode(schema: SchemaRef, batches: &[RecordBatch]) -> PlanResult<Option<PackedRun>> {
-    let mut encoder = RunEncoder::new(schema)?;
+    let mut encoder = RunEncoder::new(schema);
     let starts = |batch: &RecordBatch| starts_of(batch).map(|starts| starts.values().clone());
     let starts: Vec<_> = batches.iter().filter_map(starts).collect();
     let is_sorted = starts.iter().flat_map(|starts| starts.iter()).is_sorted();

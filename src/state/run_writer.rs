@@ -1,18 +1,15 @@
 //! Writes a run as its rows come, so that no more of them are in memory than a row group, packed.
 
-use std::sync::Arc;
-
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::Result as PlanResult;
-use datafusion::parquet::arrow::ArrowWriter;
-use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use datafusion::parquet::schema::types::ColumnPath;
 use tidegauge_commitlog::{Run, Storage};
 
 use super::run_file::{session_time_min, start_range};
 use crate::error::{Result, from_datafusion};
+use crate::packer::Packer;
 
 const ROW_GROUP_ROWS_MAX: usize = 65_536;
 /// Packed bytes of a row group from which on it ends.
@@ -30,7 +27,7 @@ pub struct RunWriter {
 
 /// The bytes of a run that is being written.
 pub(super) struct RunEncoder {
-    writer: ArrowWriter<Vec<u8>>,
+    packer: Packer,
     starts: Option<(i64, i64)>,
     time_min_us: Option<i64>,
     rows: u64,
@@ -38,12 +35,8 @@ pub(super) struct RunEncoder {
 
 impl RunWriter {
     /// A run of nothing yet at `path`, a name that was never used before.
-    ///
-    /// # Errors
-    /// When the state has a type that Parquet has not.
-    pub fn new(storage: &Storage, path: String, schema: SchemaRef) -> Result<Self> {
-        let encoder = RunEncoder::new(schema).map_err(from_datafusion)?;
-        Ok(Self { storage: storage.clone(), path, encoder })
+    pub fn new(storage: &Storage, path: String, schema: SchemaRef) -> Self {
+        Self { storage: storage.clone(), path, encoder: RunEncoder::new(schema) }
     }
 
     /// Adds rows.
@@ -61,7 +54,7 @@ impl RunWriter {
 
     /// Bytes that are held of it.
     pub fn memory(&self) -> usize {
-        self.encoder.writer.memory_size() + self.encoder.writer.inner().capacity()
+        self.encoder.packer.memory_size()
     }
 
     /// Stores the run, where there is a row.
@@ -93,16 +86,14 @@ impl PackedRun {
 }
 
 impl RunEncoder {
-    pub(super) fn new(schema: SchemaRef) -> PlanResult<Self> {
+    pub(super) fn new(schema: SchemaRef) -> Self {
         let first_key = ColumnPath::from(schema.field(0).name().as_str());
         let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_statistics_enabled(EnabledStatistics::None)
             .set_column_statistics_enabled(first_key, EnabledStatistics::Chunk)
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
-            .build();
-        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))?;
-        Ok(Self { writer, starts: None, time_min_us: None, rows: 0 })
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX));
+        let packer = Packer::new(schema, properties);
+        Self { packer, starts: None, time_min_us: None, rows: 0 }
     }
 
     pub(super) fn write(&mut self, rows: &RecordBatch) -> PlanResult<()> {
@@ -112,16 +103,16 @@ impl RunEncoder {
         self.starts = Some((least.min(first), greatest.max(last)));
         self.time_min_us = self.time_min_us.into_iter().chain(session_time_min(rows)).min();
         self.rows += rows[0].num_rows() as u64;
-        self.writer.write(&rows[0])?;
-        if self.writer.in_progress_size() > ROW_GROUP_BYTES_MAX {
-            self.writer.flush()?;
+        self.packer.write(&rows[0])?;
+        if self.packer.in_progress_size() > ROW_GROUP_BYTES_MAX {
+            self.packer.flush()?;
         }
         Ok(())
     }
 
     pub(super) fn finish(self) -> PlanResult<Option<PackedRun>> {
-        let Self { writer, starts, time_min_us, rows } = self;
+        let Self { packer, starts, time_min_us, rows } = self;
         let Some(starts) = starts else { return Ok(None) };
-        Ok(Some(PackedRun { bytes: writer.into_inner()?, rows, starts, time_min_us }))
+        Ok(Some(PackedRun { bytes: packer.finish()?, rows, starts, time_min_us }))
     }
 }
