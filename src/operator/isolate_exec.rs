@@ -367,18 +367,19 @@ impl Segment {
     }
 }
 
-/// Whether it is an error of what an expression computes, which other values would not give.
+/// Whether it is an error of what an expression computes, which other values may not give. Functions
+/// also call it external (a pattern that is none), one of planning (an option) or internal (a length
+/// below nothing) when the fault is in a value.
 pub fn is_of_values(error: &DataFusionError) -> bool {
     match error.find_root() {
-        DataFusionError::Execution(_) => true,
-        DataFusionError::ArrowError(error, _) => matches!(
+        DataFusionError::Execution(_)
+        | DataFusionError::Plan(_)
+        | DataFusionError::NotImplemented(_)
+        | DataFusionError::Internal(_) => true,
+        DataFusionError::External(error) => !error.is::<crate::error::Error>(),
+        DataFusionError::ArrowError(error, _) => !matches!(
             error.as_ref(),
-            ArrowError::ArithmeticOverflow(_)
-                | ArrowError::CastError(_)
-                | ArrowError::ComputeError(_)
-                | ArrowError::DivideByZero
-                | ArrowError::InvalidArgumentError(_)
-                | ArrowError::ParseError(_)
+            ArrowError::IoError(..) | ArrowError::IpcError(_) | ArrowError::MemoryError(_)
         ),
         _ => false,
     }
@@ -386,14 +387,19 @@ pub fn is_of_values(error: &DataFusionError) -> bool {
 
 /// An error of an expression in few words.
 pub fn error_text(error: &DataFusionError) -> String {
-    match error.find_root() {
-        DataFusionError::Execution(message) => message.clone(),
+    let text = match error.find_root() {
+        DataFusionError::Execution(message)
+        | DataFusionError::Plan(message)
+        | DataFusionError::NotImplemented(message)
+        | DataFusionError::Internal(message) => message.clone(),
+        DataFusionError::External(error) => error.to_string(),
         DataFusionError::ArrowError(error, _) => match error.as_ref() {
             ArrowError::DivideByZero => "division by zero".to_owned(),
             error => error.to_string(),
         },
         error => error.strip_backtrace(),
-    }
+    };
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// One batch as the input of a segment.

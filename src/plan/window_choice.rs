@@ -287,11 +287,23 @@ enum Almost {
 }
 
 fn almost_window(expr: &Expr) -> Option<Almost> {
-    if let (Some(zone), Some(time)) = (local_zone(expr), expr.column_refs().into_iter().next()) {
-        let key = spoken(expr);
+    if let (Some(local), Some(time)) = (local_zone(expr), expr.column_refs().into_iter().next()) {
+        let LocalZone { zone, is_of_utc } = local;
+        let (mut key, mut why) = (spoken(expr), String::new());
+        if !is_of_utc {
+            let (alone, whole) = (
+                format!("AT TIME ZONE '{zone}'"),
+                format!("AT TIME ZONE 'UTC' AT TIME ZONE '{zone}'"),
+            );
+            key = key.replace(&alone, &whole);
+            why = format!(
+                " ({}, which is UTC, is a time of '{zone}' to {alone} by itself)",
+                time.name
+            );
+        }
         return Some(Almost::Endless(format!(
             "windows are of UTC, and a day or an hour of '{zone}' is another; write GROUP BY \
-             date_bin(INTERVAL '15 minutes', {}), {key}, and add its rows up where you read them",
+             date_bin(INTERVAL '15 minutes', {}), {key}{why}, and add its rows up where you read them",
             time.name
         )));
     }
@@ -327,14 +339,25 @@ fn almost_window(expr: &Expr) -> Option<Almost> {
 }
 
 /// The time zone other than UTC that `expr` casts a time to.
-fn local_zone(expr: &Expr) -> Option<String> {
+struct LocalZone {
+    zone: String,
+    /// Whether what is cast to it says that it is UTC; else it is taken for a time of the zone.
+    is_of_utc: bool,
+}
+
+fn local_zone(expr: &Expr) -> Option<LocalZone> {
     let mut found = None;
     let walked = expr.apply(|expr| {
         if let Expr::Cast(cast) = expr
             && let DataType::Timestamp(_, Some(zone)) = cast.field.data_type()
             && !is_utc(zone)
         {
-            found = Some(zone.to_string());
+            let is_of_utc = matches!(
+                strip(&cast.expr),
+                Expr::Cast(utc)
+                    if matches!(utc.field.data_type(), DataType::Timestamp(_, Some(zone)) if is_utc(zone))
+            );
+            found = Some(LocalZone { zone: zone.to_string(), is_of_utc });
             return Ok(TreeNodeRecursion::Stop);
         }
         Ok(TreeNodeRecursion::Continue)

@@ -36,7 +36,7 @@ use datafusion::common::ScalarValue;
 
 use self::explain::Fault;
 use self::lines::{Line, Position, too_deep};
-use self::records::Shape;
+use self::records::{Place, Shape};
 use super::convert::{Misfit, convert};
 use super::decoded::{batch_of, one_per_row, without_misfits};
 use super::format::EpochUnit;
@@ -274,6 +274,17 @@ impl Decoder for JsonDecoder {
         }
         self.position.advance(scan.consumed, scan.line_breaks);
         Ok(Decoded { batch, rejects, consumed: scan.consumed })
+    }
+
+    fn end(&mut self) -> Option<Reject> {
+        let place = match &self.shape {
+            Some(Shape::Values(Place::Rows(_))) => "array of its rows",
+            Some(Shape::Values(Place::After(_))) => "object around its rows",
+            _ => return None,
+        };
+        let nothing = Line { start: 0, end: 0, number: 0 };
+        let fault = Fault::line(format!("the file ends inside the {place}: it is not all there"));
+        Some(self.reject(&[], &nothing, fault))
     }
 
     fn go_on(&mut self, _first: &[u8]) -> SourceResult<()> {

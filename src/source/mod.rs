@@ -62,6 +62,11 @@ pub trait Decoder: Send {
     /// Decodes the complete records at the start of `block`, up to one batch of them.
     fn decode(&mut self, block: &[u8], end: bool) -> SourceResult<Decoded>;
 
+    /// What is wrong with the end of the file, once all of it is decoded.
+    fn end(&mut self) -> Option<Reject> {
+        None
+    }
+
     /// Goes on in the middle of a file, whose first bytes are `first`: the next block begins with a
     /// record.
     fn go_on(&mut self, first: &[u8]) -> SourceResult<()>;

@@ -179,6 +179,8 @@ struct TextReader {
     schema: SchemaRef,
     /// All bytes of the file are in `buffer` or decoded.
     at_end: bool,
+    /// The decoder has been asked about the end.
+    is_over: bool,
 }
 
 impl TextReader {
@@ -221,6 +223,7 @@ impl TextReader {
             batch_rows: settings.batch_rows.max(1),
             schema: settings.projected_schema()?,
             at_end: false,
+            is_over: false,
         })
     }
 
@@ -263,7 +266,13 @@ impl TextReader {
             self.fill(wanted).await?;
             let block = &self.buffer[self.start..];
             if block.is_empty() && self.at_end {
-                return Ok(None);
+                if std::mem::replace(&mut self.is_over, true) {
+                    return Ok(None);
+                }
+                let batch = RecordBatch::new_empty(self.schema.clone());
+                let rejects = self.decoder.end().into_iter().collect::<Vec<_>>();
+                let is_good = rejects.is_empty();
+                return Ok((!is_good).then_some(Decoded { batch, rejects, consumed: 0 }));
             }
             let decoded = self.decoder.decode(block, self.at_end)?;
             if decoded.consumed > 0 {

@@ -206,6 +206,25 @@ GROUP BY window_start, window_end, host)) WHERE place <= 1";
     assert!(summary["results_failed"].as_u64().unwrap() >= 6, "{summary}");
 }
 
+/// Functions have other kinds of errors than of execution for what is wrong with a value.
+#[tokio::test]
+async fn a_value_costs_its_row_whatever_a_function_calls_it() {
+    for (expression, said) in [
+        ("regexp_replace(host, host, 'x')", "unclosed group"),
+        ("regexp_like('a', 'A', CASE WHEN host = '(' THEN 'g' ELSE 'i' END)", "global"),
+        ("array_length(array_resize(make_array(1, 2), sum(n)))", ""),
+    ] {
+        let sql = format!("INSERT INTO out SELECT window_start, host, {expression} AS v {MINUTES}");
+        let case = Case::new(&["00:05 a 2 1 x", "00:06 ( -5 1 x"], &["out"], "", &sql);
+        let summary = case.run().summary();
+        assert_eq!(summary["results_failed"], 1, "{expression}: {summary}");
+        let rows = case.rows("out").await;
+        assert!(rows.len() == 1 && rows[0].contains(" | a | "), "{expression}: {rows:?}");
+        let failed = case.failed().await;
+        assert!(failed[0].2.contains(said) && !failed[0].2.contains('\n'), "{failed:?}");
+    }
+}
+
 const PAIRS: &str = "CREATE VIEW minutes AS SELECT window_start AS ws, window_end AS we, host, sum(n) \
                      AS n, sum(d) AS d FROM TABLE(TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) \
                      GROUP BY window_start, window_end, host;";

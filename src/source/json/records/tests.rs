@@ -35,6 +35,7 @@ fn read(text: &str, cuts: &[usize], rows_max: usize) -> (Vec<Option<i64>>, Vec<R
             }
         }
     }
+    rejects.extend(decoder.end());
     (values, rejects)
 }
 
@@ -42,6 +43,26 @@ fn numbers(text: &str) -> Vec<Option<i64>> {
     let (values, rejects) = read(text, &[], 8192);
     assert_eq!(rejects, [], "{text}");
     values
+}
+
+/// What is there is a part: a writer may be about to write the rest.
+#[test]
+fn an_array_that_is_not_finished_is_told_wherever_it_ends() {
+    for text in [
+        "[",
+        "[\n{\"n\":1},\n",
+        "[{\"n\":1}",
+        r#"{"Records":[{"n":1},"#,
+        r#"{"Records":[{"n":1},{"n":2}"#,
+        r#"{"Records":[{"n":1},{"n":2}]"#,
+        "{\"Records\":[{\"n\":1}],\"count\":1\n",
+    ] {
+        for cuts in [vec![], vec![1], (1..text.len()).collect()] {
+            let (_, rejects) = read(text, &cuts, 8192);
+            let said: Vec<&str> = rejects.iter().map(|reject| reject.message.as_str()).collect();
+            assert!(said.iter().any(|said| said.contains("ends inside")), "{text}: {said:?}");
+        }
+    }
 }
 
 #[test]
