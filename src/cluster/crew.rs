@@ -203,7 +203,7 @@ impl Attempting {
             Err(error) => Err(error),
         };
         match receipts {
-            Err(error) if error.kind() == ErrorKind::BadRecord && plan.may_help() => {
+            Err(error) if may_be_of_values(&error) && plan.may_help() => {
                 tracing::debug!(%error, "a close plan runs on one worker, to leave out rows");
                 let whole = remote(over(Arc::clone(&plan.isolated))?)?;
                 collect(self.planned(session, whole, all_to_first).await?.run()?).await
@@ -257,6 +257,13 @@ impl Attempting {
             .with_distributed_passthrough_headers(headers)?;
         Ok(builder.build())
     }
+}
+
+/// Whether rows that are left out may be what an error is about. Of an error that came from a worker
+/// only the text is known, and functions call what is wrong with a value by many names.
+fn may_be_of_values(error: &Error) -> bool {
+    use ErrorKind::{BadJob, BadRecord, Bug, Unavailable};
+    matches!(error.kind(), BadRecord | BadJob | Bug | Unavailable)
 }
 
 /// What each task of a leaf reads.

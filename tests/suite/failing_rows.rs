@@ -312,13 +312,15 @@ async fn workers_leave_out_the_same_rows() {
          window_start, window_end, window_time, host;\n\
          INSERT INTO above SELECT window_start, host, sum(n) / sum(d) AS rate {MINUTES};\n\
          INSERT INTO below SELECT window_start, host, sum(n / d) AS rate {MINUTES};\n\
+         INSERT INTO patterns SELECT window_start, host, regexp_replace(host, CASE WHEN host = 'h3' THEN \
+         '(' ELSE host END, 'x') AS v {MINUTES};\n\
          INSERT INTO chained SELECT window_start, sum(rate) AS rate FROM TABLE(TUMBLE(TABLE minutes, \
          DESCRIPTOR(wt), INTERVAL '1' HOUR)) GROUP BY window_start, window_end;\n\
          {}\nINSERT INTO pairs SELECT x.ws, x.host, y.host AS other FROM pairs_of AS x JOIN pairs_of AS y \
          ON x.ws = y.ws AND x.we = y.we AND x.n / y.d > 4",
         PAIRS.replace("minutes", "pairs_of")
     );
-    let sinks = ["above", "below", "chained", "pairs"];
+    let sinks = ["above", "below", "patterns", "chained", "pairs"];
     let rows: Vec<String> = (0..60)
         .map(|at| format!("{:02}:{:02} h{} {at} {} x", at / 6, at % 6, at % 7, at % 3))
         .collect();
