@@ -353,7 +353,7 @@ fn local_zone(expr: &Expr) -> Option<LocalZone> {
             && !is_utc(zone)
         {
             let is_of_utc = matches!(
-                strip(&cast.expr),
+                cast.expr.as_ref(),
                 Expr::Cast(utc)
                     if matches!(utc.field.data_type(), DataType::Timestamp(_, Some(zone)) if is_utc(zone))
             );

@@ -169,6 +169,8 @@ struct Walk<'a> {
     end: bool,
     at: usize,
     scan: Scan,
+    /// The file ends inside a row, which is told of that row.
+    is_cut: bool,
 }
 
 /// Finds at most `rows_max` rows in `block`, which begins at `place`; `place` is then where the
@@ -181,7 +183,7 @@ pub(super) fn scan(
     place: &mut Place,
     declared: &BTreeSet<String>,
 ) -> Scan {
-    let mut walk = Walk { block, end, at: 0, scan: Scan::default() };
+    let mut walk = Walk { block, end, at: 0, scan: Scan::default(), is_cut: false };
     if first && block.starts_with(BYTE_ORDER_MARK) {
         walk.to(BYTE_ORDER_MARK.len());
     }
@@ -214,7 +216,13 @@ impl Walk<'_> {
             (Place::Top, _) => return self.garbage(),
             (Place::Rows(None), b']') => Place::Top,
             (Place::Rows(Some(key)), b']') => Place::After(key.clone()),
-            (Place::Rows(_), _) => return self.row(),
+            (Place::Rows(_), _) => {
+                let is_taken = self.row();
+                if self.is_cut {
+                    *place = Place::Top;
+                }
+                return is_taken;
+            }
             (Place::After(key), _) => {
                 let key = key.clone();
                 return self.after(&key, place, declared);
@@ -230,7 +238,10 @@ impl Walk<'_> {
         let length = match value_length(&self.block[self.at..]) {
             Some(length) => length,
             // The decoder tells that it is cut off.
-            None if self.end => self.block.len() - self.at,
+            None if self.end => {
+                self.is_cut = true;
+                self.block.len() - self.at
+            }
             None => return false,
         };
         let line = self.line(length);
