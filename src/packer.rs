@@ -4,8 +4,8 @@
 //! dictionaries for a column takes longer than to encode such rows as they are, which take no more
 //! room: most of so small a file is its footer.
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::Result;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
@@ -14,6 +14,7 @@ use datafusion::parquet::file::properties::{WriterProperties, WriterPropertiesBu
 /// Up to so many rows of up to so many bytes are few.
 const FEW_ROWS: usize = 64;
 const FEW_BYTES: usize = 64 << 10;
+const VIEW_BYTES: usize = size_of::<u128>();
 
 /// One file, in memory.
 #[derive(Debug)]
@@ -38,7 +39,8 @@ impl Packer {
         }
         self.few.push(rows.clone());
         let count: usize = self.few.iter().map(RecordBatch::num_rows).sum();
-        if count > FEW_ROWS || self.memory_size() > FEW_BYTES {
+        let columns = self.few.iter().flat_map(RecordBatch::columns);
+        if count > FEW_ROWS || columns.map(bytes_of).sum::<usize>() > FEW_BYTES {
             let zstd = Compression::ZSTD(ZstdLevel::default());
             let properties = self.properties.clone().set_compression(zstd).build();
             self.many = Some(self.begun(properties)?);
@@ -95,12 +97,27 @@ impl Packer {
     }
 }
 
+/// About the bytes of its values; the memory that holds them may have room for many more.
+fn bytes_of(column: &ArrayRef) -> usize {
+    let rows = column.len();
+    match column.data_type() {
+        DataType::Utf8View => VIEW_BYTES * rows + column.as_string_view().total_buffer_bytes_used(),
+        DataType::BinaryView => {
+            VIEW_BYTES * rows + column.as_binary_view().total_buffer_bytes_used()
+        }
+        other => match other.primitive_width() {
+            Some(width) => width * rows,
+            None => column.get_array_memory_size(),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use datafusion::arrow::array::{ArrayRef, Int64Array};
+    use datafusion::arrow::array::{Int64Array, StringViewArray};
     use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     use super::*;
@@ -128,5 +145,14 @@ mod tests {
         assert_eq!(packed(4, 16), (Compression::UNCOMPRESSED, 64));
         assert_eq!(packed(5, 16), (zstd, 80));
         assert_eq!(packed(2, 10_000), (zstd, 20_000));
+    }
+    #[test]
+    fn few_rows_are_few_whatever_memory_holds_them() {
+        let texts =
+            StringViewArray::from_iter_values((0..8_192).map(|n| format!("a long text {n}")));
+        let rows: ArrayRef = Arc::new(texts);
+        assert_eq!(bytes_of(&rows.slice(100, 2)), 2 * (VIEW_BYTES + "a long text 100".len()));
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..8_192));
+        assert_eq!(bytes_of(&numbers.slice(0, 3)), 24);
     }
 }

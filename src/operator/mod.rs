@@ -25,7 +25,7 @@ pub use isolate_exec::{
     BatchLeaf, IsolateExec, Isolation, error_text, is_of_values, isolated, isolated_over_chunks,
 };
 pub(crate) use leaf::{leaf_methods, no_expressions};
-pub(crate) use order::by_first_column;
+pub(crate) use order::{by_first_column, few_by_first_column};
 pub use row_report::{ColumnName, Policy, Reported, RowNames, RowReports};
 pub use running_exec::{RunningExec, RunningMerge};
 pub use session_exec::{SessionExec, SessionLayout};

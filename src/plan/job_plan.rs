@@ -19,7 +19,7 @@ use super::feed::Feed;
 use super::input::Input;
 use super::lift::lifted_plan;
 use super::nature::Nature;
-use super::query::{Prepared, Query, REVISION, arrow_schema, sink_projection};
+use super::query::{Prepared, Query, REVISION, arrow_schema, folders_projection, sink_projection};
 use super::stage::Stage;
 use super::subqueries::flattened;
 use crate::operator::StreamTable;
@@ -303,6 +303,7 @@ impl<'a> Planner<'a> {
         }
         check_partitions(sink, &schema)?;
         let logic = plan.display_indent().to_string();
+        let plan = folders_projection(plan, &sink.partition_by)?;
         let prepared = Prepared::new(self.state, plan)?;
         self.check_same_schema(&sink.name, &schema)?;
         let own_stages: Vec<String> = cut.stages.iter().map(|stage| stage.id.clone()).collect();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::blank::Blanks;
 use super::input::Input;
-use crate::sql::with_intervals_spoken;
+use crate::sql::{folder_value_expr, may_be_no_folder, with_intervals_spoken};
 
 /// A logical plan, optimised once where nothing in it depends on the epoch's clock.
 #[derive(Debug, Clone)]
@@ -102,6 +102,28 @@ pub(super) fn sink_projection(plan: LogicalPlan) -> Result<LogicalPlan> {
     LogicalPlanBuilder::from(plan).project(exprs)?.build()
 }
 
+/// `plan`, whose rows are those of a sink that is partitioned by `columns`, without the rows that no
+/// folder can be called by.
+pub(super) fn folders_projection(plan: LogicalPlan, columns: &[String]) -> Result<LogicalPlan> {
+    let is_checked =
+        |field: &Field| columns.contains(field.name()) && may_be_no_folder(field.data_type());
+    if !plan.schema().fields().iter().any(|field| is_checked(field)) {
+        return Ok(plan);
+    }
+    let exprs: Vec<Expr> = plan
+        .schema()
+        .iter()
+        .map(|(qualifier, field)| {
+            let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+            match is_checked(field) {
+                true => folder_value_expr(column, field.name()).alias(field.name()),
+                false => column,
+            }
+        })
+        .collect();
+    LogicalPlanBuilder::from(plan).project(exprs)?.build()
+}
+
 /// The type that a sink's files have for `data_type`.
 fn written_type(data_type: &DataType) -> DataType {
     let field = |field: &FieldRef| {
@@ -109,7 +131,9 @@ fn written_type(data_type: &DataType) -> DataType {
     };
     match data_type {
         DataType::Timestamp(_, _) => utc_type(),
-        DataType::Null => DataType::Utf8,
+        // A text is of one type, wherever it is from: queries that share a sink have the same columns.
+        DataType::Null | DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
         DataType::List(item) => DataType::List(field(item)),
         DataType::LargeList(item) => DataType::LargeList(field(item)),

@@ -11,7 +11,8 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
 use futures::TryStreamExt;
 use tidegauge_commitlog::{FailedWhere, Revisions, SinkFile, Storage};
-use tokio::task::JoinSet;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
 use tracing::{Instrument, Span};
 
 use super::assign::TimePlace;
@@ -20,7 +21,7 @@ use super::compile::CompiledJob;
 use super::epoch_session::EpochSession;
 use super::failures::FailedIn;
 use super::ingest::{IngestContext, pass_cuts, run_target};
-use super::keep::side_by_side;
+use super::keep::{MANY_AT_ONCE, side_by_side};
 use super::merger::Merger;
 use super::pass::{PassPlan, PassSource, SourceReceipt, StageReceipt};
 use super::remote::{Isolating, Written};
@@ -93,8 +94,8 @@ struct Closed {
     fed: Vec<(String, StageReceipt)>,
 }
 
-/// Closes the groups of one wave, as many at once as there are partitions. None of them needs
-/// what another gives.
+/// Closes the groups of one wave, as many at once as there are partitions; more of those that have
+/// little to do but to wait for storage. None of them needs what another gives.
 async fn close_wave(
     job: &Arc<CompiledJob>,
     wave: &[BTreeSet<&str>],
@@ -104,6 +105,8 @@ async fn close_wave(
 ) -> Result<Vec<Closed>> {
     let partitions = context.session.config().target_partitions();
     let at_once = side_by_side(partitions, job.spec.memory_max_bytes);
+    let places = Arc::new(Semaphore::new(MANY_AT_ONCE.max(at_once)));
+    let places_of_large = u32::try_from(MANY_AT_ONCE / at_once).unwrap_or(1).max(1);
     let mut closed: Vec<(usize, Closed)> = Vec::with_capacity(wave.len());
     let mut tasks: JoinSet<Result<(usize, Closed)>> = JoinSet::new();
     for (place, ids) in wave.iter().enumerate() {
@@ -116,30 +119,33 @@ async fn close_wave(
                 group.revisions.extend(revisions.remove_entry(&at.to_string()));
             }
         }
-        if tasks.len() == at_once {
-            closed.extend(ended(&mut tasks).await?);
+        while let Some(done) = tasks.try_join_next() {
+            closed.push(joined(done)?);
         }
+        let is_small = group.works.values().all(StageWork::is_small);
+        let taken = if is_small { 1 } else { places_of_large };
+        let taking = Arc::clone(&places).acquire_many_owned(taken).await;
+        let taken = taking.map_err(|error| Error::bug("no place").with_source(error))?;
         let (job, context) = (Arc::clone(job), Arc::clone(context));
         let closing = async move {
             let ids: BTreeSet<String> = group.works.keys().cloned().collect();
             let ids = ids.iter().map(String::as_str).collect();
             Group::of(&job, &ids).close(&mut group, &context).await?;
+            drop(taken);
             Ok((place, group))
         };
         tasks.spawn(closing.instrument(Span::current()));
     }
-    while let Some(group) = ended(&mut tasks).await? {
-        closed.push(group);
+    while let Some(done) = tasks.join_next().await {
+        closed.push(joined(done)?);
     }
     // The order of a record does not depend on which group was done first.
     closed.sort_by_key(|(place, _)| *place);
     Ok(closed.into_iter().map(|(_, closed)| closed).collect())
 }
 
-async fn ended(tasks: &mut JoinSet<Result<(usize, Closed)>>) -> Result<Option<(usize, Closed)>> {
-    let Some(done) = tasks.join_next().await else { return Ok(None) };
-    let stopped = |error| Error::bug("the closing of a group stopped").with_source(error);
-    done.map_err(stopped)?.map(Some)
+fn joined<T>(done: std::result::Result<Result<T>, JoinError>) -> Result<T> {
+    done.map_err(|error| Error::bug("the closing of a group stopped").with_source(error))?
 }
 
 /// Whether a window may close where no row comes.

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use futures::TryStreamExt;
+use futures::{TryStreamExt, stream};
 use tidegauge_commitlog::Run;
 use tokio::task::JoinSet;
 use tracing::{Instrument, Span};
@@ -25,12 +26,15 @@ use super::stage_work::{Piece, StageWork};
 use super::state_buffer::RunTarget;
 use crate::error::{Error, Result, from_datafusion};
 use crate::observe::count_runs;
-use crate::operator::StateInput;
+use crate::operator::{StateInput, few_by_first_column};
 use crate::plan::Stage;
 use crate::state::{RunWriter, StateShape, StateView};
 
-/// Runs that are written at once.
-const RUNS_AT_ONCE: usize = 8;
+/// What is done at once, where it waits for storage more than it works.
+pub(super) const MANY_AT_ONCE: usize = 8;
+
+/// Up to so many rows, all in memory, are few.
+const FEW_ROWS: usize = 8_192;
 
 /// Memory of what is done beside others.
 const MEMORY_OF_ONE: u64 = 64 << 20;
@@ -61,7 +65,7 @@ pub(super) async fn keep_all_open(
     let mut written: Vec<(usize, Written)> = Vec::with_capacity(waiting.len());
     let mut tasks = JoinSet::new();
     for (place, write) in waiting.into_iter().enumerate() {
-        if tasks.len() >= side_by_side(RUNS_AT_ONCE, job.spec.memory_max_bytes) {
+        if tasks.len() >= side_by_side(MANY_AT_ONCE, job.spec.memory_max_bytes) {
             written.extend(joined(&mut tasks).await?);
         }
         let writing = async move { Ok::<_, Error>((place, write.run().await?)) };
@@ -150,11 +154,13 @@ impl Keeping<'_> {
     /// What `input` sees, a row a key.
     fn merged(&self, input: StateInput) -> Result<Write> {
         let partitions = self.context.session.config().target_partitions();
-        let plan = match self.context.crew {
-            Some(_) => self.stage.merge_plan(input, partitions),
-            None => self.stage.sorted_merge_plan(input, partitions),
+        let is_few = matches!(input.rows_in_memory(), Some(..=FEW_ROWS));
+        let (plan, is_unsorted) = match (&self.context.crew, is_few) {
+            (Some(_), _) => (self.stage.merge_plan(input, partitions), false),
+            (None, true) => (self.stage.merge_plan(input, 1), true),
+            (None, false) => (self.stage.sorted_merge_plan(input, partitions), false),
         };
-        self.write(plan.map_err(from_datafusion)?)
+        Ok(Write { is_unsorted, ..self.write(plan.map_err(from_datafusion)?)? })
     }
 
     fn write(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Write> {
@@ -162,6 +168,7 @@ impl Keeping<'_> {
             stage: self.stage.id.clone(),
             role: None,
             plan,
+            is_unsorted: false,
             target: run_target(self.stage, self.context)?,
             session: self.context.session.clone(),
             crew: self.context.crew.clone(),
@@ -175,6 +182,8 @@ struct Write {
     stage: String,
     role: Option<String>,
     plan: Arc<dyn ExecutionPlan>,
+    /// Whether its rows are few, and not in the order of the first column.
+    is_unsorted: bool,
     target: RunTarget,
     session: EpochSession,
     crew: Option<Arc<dyn Crew>>,
@@ -191,7 +200,7 @@ struct Written {
 
 impl Write {
     async fn run(self) -> Result<Written> {
-        let Self { stage, role, plan, target, session, crew, bytes_max } = self;
+        let Self { stage, role, plan, is_unsorted, target, session, crew, bytes_max } = self;
         if let Some(crew) = crew {
             let runs = crew.merge_runs(&session, plan, target).await?;
             return Ok(Written { stage, runs, batches: None });
@@ -200,6 +209,13 @@ impl Write {
         let held = MemoryConsumer::new("runs in memory").register(task.memory_pool());
         let packed = MemoryConsumer::new("runs that are packed").register(task.memory_pool());
         let mut rows = execute_stream(plan, task).map_err(from_datafusion)?;
+        if is_unsorted {
+            let schema = rows.schema();
+            let few: Vec<RecordBatch> = rows.try_collect().await.map_err(from_datafusion)?;
+            let sorted = few_by_first_column(&schema, &few).map_err(from_datafusion)?;
+            let sorted = stream::iter(sorted.map(Ok));
+            rows = Box::pin(RecordBatchStreamAdapter::new(schema, sorted));
+        }
         let mut writer = RunWriter::new(&target.storage, target.merged_path(), target.schema);
         let (mut batches, mut memory) = (Some(Vec::new()), RecordBatchMemoryCounter::new());
         while let Some(batch) = rows.try_next().await.map_err(from_datafusion)? {

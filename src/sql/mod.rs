@@ -6,6 +6,7 @@ mod error;
 mod field_path;
 #[cfg(test)]
 mod fixture;
+mod folder_value;
 mod interval;
 mod nesting;
 mod not_done;
@@ -32,6 +33,7 @@ mod windows;
 pub use clause::{Clause, Refusal};
 pub use error::{SqlError, planner_message};
 pub use field_path::{field_of, field_path, with_column};
+pub use folder_value::{folder_value_expr, may_be_no_folder};
 pub use interval::{interval_spoken, interval_us, with_intervals_spoken};
 pub use nesting::check_nesting;
 pub use own_columns::with_own_columns;

@@ -11,6 +11,7 @@ use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::prelude::SessionConfig;
 
+use super::folder_value::folder_value;
 use super::pane_function::pane_functions;
 use super::repeated_names::physical_rules;
 use super::struct_function::struct_function;
@@ -77,7 +78,7 @@ pub fn register_functions(state: &mut SessionState) {
 /// Gives a session the functions that plans alone use, so that it can take in plans: what they are
 /// called with there is what they were made for.
 pub fn register_plan_functions(state: &mut SessionState) {
-    register(state, value_functions(), value_aggregates());
+    register(state, value_functions().into_iter().chain([folder_value()]), value_aggregates());
 }
 
 fn register(

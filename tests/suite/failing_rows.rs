@@ -143,6 +143,38 @@ async fn rows_that_fail_below_a_window_are_quarantined_but_for_the_queries_that_
 }
 
 #[tokio::test]
+async fn rows_that_no_folder_can_be_called_by_are_left_out() {
+    let long = "h".repeat(251);
+    let sql = format!(
+        "INSERT INTO out SELECT window_start, host, count(*) AS rows {MINUTES};\n\
+         INSERT INTO plain SELECT ts, host, n FROM s"
+    );
+    let rows = [
+        &format!("00:01 {long} 1 1 x"),
+        "00:02 a 2 1 x",
+        &format!("00:03 {long}y 3 1 x"),
+        "01:00 b 4 1 x",
+    ];
+    let case = Case::new(&rows, &["out", "plain"], "", &sql);
+    let text = std::fs::read_to_string(&case.path).unwrap();
+    let text = text.replace("/out/}", "/out/, partition_by: [host]}");
+    let text = text.replace("/plain/}", "/plain/, partition_by: [host]}");
+    std::fs::write(&case.path, text).unwrap();
+    let summary = case.run().summary();
+    assert_eq!((&summary["rows_used"], &summary["results_failed"]), (&4.into(), &2.into()));
+    assert_eq!(summary["rows_out"], serde_json::json!({"out": 2, "plain": 2}));
+    let failed = case.failed().await;
+    let told: u64 = failed.iter().filter(|one| one.0 == FailedWhere::Rows).map(|one| one.1).sum();
+    assert_eq!(told, 2, "{failed:?}");
+    for (_, _, said) in &failed {
+        assert!(said.contains("as the name of a folder, which may have 255; shorten"), "{said}");
+    }
+    // The job goes on.
+    case.feed("b.json", &["30:00 c 8 2 x"]);
+    assert_eq!(case.run().summary()["rows_out"], serde_json::json!({"out": 1, "plain": 1}));
+}
+
+#[tokio::test]
 async fn a_row_that_no_query_can_use_is_quarantined() {
     let sql = format!("INSERT INTO out SELECT window_start, max(100 / d) AS rate {MINUTES}");
     let case = Case::new(&["00:01 a 1 5 x", "00:02 a 1 0 x", "00:03 a 1 0 x"], &["out"], "", &sql);

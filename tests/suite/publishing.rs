@@ -141,6 +141,28 @@ async fn queries_into_one_sink_share_its_files() {
 }
 
 #[tokio::test]
+async fn texts_of_any_make_share_a_sink() {
+    let folder = scratch();
+    let job = local(folder.path(), "");
+    let text = std::fs::read_to_string(&job).unwrap();
+    let columns = "INSERT INTO out SELECT ts, tenant";
+    let make = |value: &str| format!("{columns}, {value} AS kind, {{named}} AS inner FROM flows");
+    let inner = |value: &str| format!("named_struct('of', {value})");
+    let makes =
+        ["tenant", "'a text'", "NULL", "concat(tenant, '!')", "arrow_cast(tenant, 'LargeUtf8')"];
+    let all =
+        makes.map(|value| make(value).replace("{named}", &inner(value).replace("NULL", "''")));
+    let one = "INSERT INTO out SELECT ts, tenant, bytes FROM flows";
+    std::fs::write(&job, text.replace(one, &all.join("; "))).unwrap();
+    feed(folder.path(), "1.json", 0..1, 1);
+    once(&job).summary();
+    let mut kinds: Vec<String> = published_rows(&job, "out").await;
+    kinds.sort();
+    let kinds: Vec<&str> = kinds.iter().filter_map(|row| row.split(" | ").nth(2)).collect();
+    assert_eq!(kinds, ["NULL", "a text", "t0", "t0", "t0!"]);
+}
+
+#[tokio::test]
 async fn tasks_of_workers_name_their_files_apart() {
     let (_workers, list) = two_workers();
     let folder = scratch();

@@ -24,8 +24,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::FutureExt;
-use futures::future::{try_join, try_join_all};
+use futures::future::try_join;
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -43,7 +42,7 @@ use crate::sabotage::Sabotage;
 use crate::segments::Spill;
 use crate::settings::LogSettings;
 use crate::state::JobState;
-use crate::storage::{Creation, Storage};
+use crate::storage::{Creation, Storage, sync_all};
 
 /// What became of a commit. An error instead means that the outcome is not known: commit the same
 /// attempt again, or begin a new one; either finds out.
@@ -367,11 +366,7 @@ impl CommitLog {
             let files = record.files.iter().filter(|file| file.sink == *name);
             places.push((sink, files.map(|file| file.prepared.clone()).collect()));
         }
-        let syncs = places
-            .iter()
-            .filter(|(_, paths)| !paths.is_empty())
-            .map(|(storage, paths)| storage.sync(paths).boxed());
-        try_join_all(syncs.collect::<Vec<_>>()).await.map(drop)
+        sync_all(&places).await
     }
 
     /// Rule 1.

@@ -184,6 +184,9 @@ pub fn is_task(task: &str) -> bool {
     !task.is_empty() && task.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+/// What file systems allow for one name.
+pub const FOLDER_BYTES_MAX: usize = 255;
+
 /// The folder of one partition, `a=1/b=x%2Fy`: values are URL-encoded, NULL has a name of its own.
 pub fn partition_folder(columns: &[(&str, Option<&str>)]) -> String {
     let mut folder = String::new();

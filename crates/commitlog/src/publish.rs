@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::names::{self, Epoch, LATE_SINK};
 use crate::record::{FORMAT_VERSION, SinkFile};
-use crate::storage::{Promotion, Storage};
+use crate::storage::{Promotion, Storage, promote_local, sync_folders};
 
 /// What became of publishing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,16 +76,52 @@ impl Publication<'_> {
                 );
             }
         }
-        let moves = places.iter().flat_map(|place| {
+        let here = |place: &&Place<'_>| {
+            self.is_first && matches!(&place.storages[..], [one] if one.is_local())
+        };
+        let (here, elsewhere): (Vec<_>, Vec<_>) = places.iter().partition(here);
+        let mut gone = self.promote_here(&here).await?;
+        let moves = elsewhere.iter().flat_map(|place| {
             place.files.iter().map(move |file| self.promote(&place.storages, file))
         });
         let moves: Vec<_> = moves.collect();
         let done: Vec<bool> =
             stream::iter(moves).buffer_unordered(self.parallel.max(1)).try_collect().await?;
-        // Sinks side by side: each of many takes as long as its storage.
-        let syncs: Vec<_> = places.iter().map(|place| place.sync().boxed()).collect();
-        stream::iter(syncs).buffer_unordered(self.parallel.max(1)).try_collect::<()>().await?;
-        Ok(done.iter().filter(|is_there| !**is_there).count())
+        gone += done.iter().filter(|is_there| !**is_there).count();
+        let folders: Vec<_> = places.iter().flat_map(Place::published).collect();
+        sync_folders(&folders).await?;
+        Ok(gone)
+    }
+
+    /// Publishes files of local folders for the first time, and gives how many are nowhere.
+    async fn promote_here(&self, places: &[&Place<'_>]) -> Result<usize> {
+        let files = places.iter().flat_map(|place| {
+            let file_of = |file| Some((place.storages.first()?, file));
+            place.files.iter().copied().filter_map(file_of)
+        });
+        let is_new =
+            |(_, file): &(&Storage, &SinkFile)| !self.promoted.lock().contains(&file.published);
+        let files: Vec<(&Storage, &SinkFile)> = files.filter(is_new).collect();
+        let names = files
+            .iter()
+            .map(|(storage, file)| (*storage, file.prepared.as_str(), file.published.as_str()));
+        let promoted = promote_local(&names.collect::<Vec<_>>()).await?;
+        let (mut gone, mut first) = (0, None);
+        for ((storage, file), promoted) in files.into_iter().zip(promoted) {
+            match promoted {
+                Ok(Promotion::There) => {
+                    self.promoted.lock().insert(file.published.clone());
+                }
+                Ok(Promotion::Gone) => {
+                    tell_gone(Some(storage), file);
+                    gone += 1;
+                }
+                Err(error) => {
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        first.map_or(Ok(gone), Err)
     }
 
     /// Deletes what was prepared, now that nobody will look for it.
@@ -109,14 +145,7 @@ impl Publication<'_> {
                 return Ok(true);
             }
         }
-        let location = storages.first().map(Storage::location).unwrap_or_default();
-        tracing::warn!(
-            "{location}/{} is committed and is not there, nor is {location}/{}: it was published \
-             and taken away since, or deleted by hand before it was published; the job goes on \
-             without it",
-            file.published,
-            file.prepared
-        );
+        tell_gone(storages.first(), file);
         Ok(false)
     }
 
@@ -149,12 +178,10 @@ impl Publication<'_> {
 }
 
 impl Place<'_> {
-    async fn sync(&self) -> Result<()> {
-        let published: Vec<String> = self.files.iter().map(|file| file.published.clone()).collect();
-        for storage in &self.storages {
-            storage.sync_folders(&published).await?;
-        }
-        Ok(())
+    /// The final names of its files, in each of its storages.
+    fn published(&self) -> Vec<(&Storage, Vec<String>)> {
+        let names: Vec<String> = self.files.iter().map(|file| file.published.clone()).collect();
+        self.storages.iter().map(|storage| (storage, names.clone())).collect()
     }
 
     async fn clear(&self, is_first: bool) {
@@ -169,6 +196,16 @@ impl Place<'_> {
             }
         }
     }
+}
+
+fn tell_gone(storage: Option<&Storage>, file: &SinkFile) {
+    let location = storage.map(Storage::location).unwrap_or_default();
+    tracing::warn!(
+        "{location}/{} is committed and is not there, nor is {location}/{}: it was published and \
+         taken away since, or deleted by hand before it was published; the job goes on without it",
+        file.published,
+        file.prepared
+    );
 }
 
 /// The storage of a file's sink.

@@ -6,7 +6,6 @@
 mod local;
 mod s3;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use object_store::{
     Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, WriteMultipart,
 };
 
+use self::local::LocalRoot;
 use crate::error::{Error, Result};
 
 pub use s3::{Bucket, is_missing_bucket, open_bucket};
@@ -49,7 +49,7 @@ pub enum Promotion {
 pub struct Storage {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
-    local: Option<local::LocalRoot>,
+    local: Option<LocalRoot>,
     location: String,
 }
 
@@ -279,23 +279,7 @@ impl Storage {
 
     /// Makes local files and the folders that lead to them durable; S3 is so by itself.
     pub async fn sync(&self, relative: &[String]) -> Result<()> {
-        match &self.local {
-            Some(local) => {
-                let files: BTreeSet<PathBuf> = relative.iter().map(|r| local.path(r)).collect();
-                local.sync(files.into_iter().collect()).await
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Makes the names of local files durable, whose content is so already.
-    pub async fn sync_folders(&self, relative: &[String]) -> Result<()> {
-        match &self.local {
-            Some(local) => {
-                local.sync_folders(relative.iter().map(|path| local.path(path)).collect()).await
-            }
-            None => Ok(()),
-        }
+        sync_all(&[(self, relative.to_vec())]).await
     }
 
     /// Deletes what local writers have left half-written below a folder: names that the store
@@ -329,6 +313,39 @@ impl Storage {
         Error::unavailable(format!("cannot {operation} {place}: {source}; {check}"))
             .with_source(source)
     }
+}
+
+/// Files of several storages.
+pub(crate) type Places<'a> = [(&'a Storage, Vec<String>)];
+
+/// As [`Storage::sync`] of files of several storages.
+pub(crate) async fn sync_all(places: &Places<'_>) -> Result<()> {
+    local::sync(&local_places(places)).await
+}
+
+/// Makes the names of local files durable, whose content is so already.
+pub(crate) async fn sync_folders(places: &Places<'_>) -> Result<()> {
+    local::sync_folders(&local_places(places)).await
+}
+
+fn local_places<'a>(places: &Places<'a>) -> Vec<(&'a LocalRoot, Vec<PathBuf>)> {
+    let local = places.iter().filter_map(|(storage, files)| Some((storage.local.as_ref()?, files)));
+    local
+        .map(|(local, files)| (local, files.iter().map(|file| local.path(file)).collect()))
+        .collect()
+}
+
+/// As [`Storage::promote`] of files that nobody has promoted before, from one name to another, where
+/// their storage is local: what became of each. Renames do not go through the store, whose calls
+/// would be handed to a thread each.
+pub(crate) async fn promote_local(
+    files: &[(&Storage, &str, &str)],
+) -> Result<Vec<Result<Promotion>>> {
+    let moves = files.iter().filter_map(|(storage, from, to)| {
+        let local = storage.local.as_ref()?;
+        Some((local.path(from), local.path(to)))
+    });
+    local::rename_all(moves.collect()).await
 }
 
 #[cfg(test)]

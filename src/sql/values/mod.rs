@@ -17,6 +17,8 @@ mod wide_sum;
 
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
+use super::folder_value::FOLDER_VALUE;
+
 pub use canonical::{canonical_batch, holds_float};
 pub use rule::ValueRule;
 
@@ -42,6 +44,11 @@ pub fn function_spoken(name: &str) -> &str {
 
 /// Whether a call of this function is spoken of as its first argument.
 pub fn is_bare_function(name: &str) -> bool {
-    [canonical::CANONICAL, order_key::ORDER_KEY, order_key::ORDER_VALUE, wide_sum::SUM_IN_RANGE]
-        .contains(&name)
+    let of_values = [
+        canonical::CANONICAL,
+        order_key::ORDER_KEY,
+        order_key::ORDER_VALUE,
+        wide_sum::SUM_IN_RANGE,
+    ];
+    name == FOLDER_VALUE || of_values.contains(&name)
 }

@@ -3,6 +3,7 @@
 //! object_store's local store never syncs, and its create-only write can leave a torn file after
 //! a power loss; both are done here instead.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind as IoKind, Write};
@@ -12,15 +13,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::future::try_join_all;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 
-use super::Creation;
+use super::{Creation, Promotion};
 use crate::error::{Error, Result};
 
-const SYNCS_IN_FLIGHT: usize = 16;
+/// Threads for the calls of one step, at most.
+const THREADS_MAX: usize = 16;
+/// So many calls one thread does, where there are as many.
+const SHARE_MIN: usize = 4;
 
 /// A local folder, which may not exist yet.
 #[derive(Debug, Clone)]
@@ -99,14 +103,8 @@ impl LocalRoot {
         let created = blocking(move || create_synced(&target, &bytes))
             .await?
             .map_err(|e| failed("create", &shown, e))?;
-        self.sync_folders(vec![shown]).await?;
+        sync_folders(&[(self, vec![shown])]).await?;
         Ok(created)
-    }
-
-    /// Syncs files, then each folder on the way to them, once.
-    pub(super) async fn sync(&self, files: Vec<PathBuf>) -> Result<()> {
-        parallel(files.clone(), |path| File::open(path).and_then(|file| file.sync_all())).await?;
-        self.sync_folders(files).await
     }
 
     /// See `Storage::delete_staged`.
@@ -119,31 +117,73 @@ impl LocalRoot {
             .await?
             .map_err(|error| failed("clean up", &shown, error))
     }
+}
 
-    /// Syncs each folder on the way to `files`, once. One that is not there holds none of them.
-    pub(super) async fn sync_folders(&self, files: Vec<PathBuf>) -> Result<()> {
-        let mut folders = std::collections::BTreeSet::new();
-        for file in &files {
+/// Files by the folder that they are in.
+pub(super) type Places<'a> = [(&'a LocalRoot, Vec<PathBuf>)];
+
+/// Syncs files, then each folder on the way to them, once.
+pub(super) async fn sync(places: &Places<'_>) -> Result<()> {
+    let files: BTreeSet<&PathBuf> = places.iter().flat_map(|(_, files)| files).collect();
+    let files = files.into_iter().cloned().collect();
+    parallel(files, |path| File::open(path).and_then(|file| file.sync_all())).await?;
+    sync_folders(places).await
+}
+
+/// Syncs each folder on the way to files, once. One that is not there holds none of them.
+pub(super) async fn sync_folders(places: &Places<'_>) -> Result<()> {
+    let mut folders = BTreeSet::new();
+    let mut above = BTreeSet::new();
+    let places = || places.iter().filter(|(_, files)| !files.is_empty());
+    for (local, files) in places() {
+        for file in files {
             let below =
-                file.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
+                file.ancestors().skip(1).take_while(|folder| folder.starts_with(&local.root));
             folders.extend(below.map(FilePath::to_path_buf));
         }
-        parallel(folders.into_iter().collect(), |path| match File::open(path) {
-            Ok(folder) => folder.sync_all(),
-            Err(error) if error.kind() == IoKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        })
-        .await?;
-        if !files.is_empty() && !self.above_synced.load(Ordering::Acquire) {
-            let above = self.root.ancestors().skip(1).map(FilePath::to_path_buf);
-            // Folders above may belong to others and be unreadable; then they are not new.
-            parallel(above.collect(), |path| {
-                File::open(path).and_then(|f| f.sync_all()).or(Ok(()))
-            })
-            .await?;
-            self.above_synced.store(true, Ordering::Release);
+        if !local.above_synced.load(Ordering::Acquire) {
+            above.extend(local.root.ancestors().skip(1).map(FilePath::to_path_buf));
         }
-        Ok(())
+    }
+    parallel(folders.into_iter().collect(), |path| match File::open(path) {
+        Ok(folder) => folder.sync_all(),
+        Err(error) if error.kind() == IoKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    })
+    .await?;
+    // Folders above may belong to others and be unreadable; then they are not new.
+    parallel(above.into_iter().collect(), |path| {
+        File::open(path).and_then(|folder| folder.sync_all()).or(Ok(()))
+    })
+    .await?;
+    for (local, _) in places() {
+        local.above_synced.store(true, Ordering::Release);
+    }
+    Ok(())
+}
+
+/// Renames each `(from, to)`; what became of each, in their order.
+pub(super) async fn rename_all(moves: Vec<(PathBuf, PathBuf)>) -> Result<Vec<Result<Promotion>>> {
+    let renamed =
+        shared(moves, |(from, to)| rename(from, to).map_err(|error| failed("publish", to, error)));
+    renamed.await
+}
+
+fn rename(from: &FilePath, to: &FilePath) -> io::Result<Promotion> {
+    let is_missing = |error: &io::Error| error.kind() == IoKind::NotFound;
+    let moved = match std::fs::rename(from, to) {
+        Err(error) if is_missing(&error) => {
+            // Either the file is not there, or the folder that it goes to.
+            to.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            std::fs::rename(from, to)
+        }
+        moved => moved,
+    };
+    match moved {
+        Ok(()) => Ok(Promotion::There),
+        Err(error) if is_missing(&error) && to.try_exists()? => Ok(Promotion::There),
+        Err(error) if is_missing(&error) => Ok(Promotion::Gone),
+        Err(error) => Err(error),
     }
 }
 
@@ -200,14 +240,33 @@ fn create_synced(target: &FilePath, bytes: &[u8]) -> io::Result<Creation> {
 }
 
 async fn parallel(paths: Vec<PathBuf>, act: fn(&FilePath) -> io::Result<()>) -> Result<()> {
-    futures::stream::iter(paths)
-        .map(|path| async move {
-            let shown = path.clone();
-            blocking(move || act(&path)).await?.map_err(|e| failed("sync", &shown, e))
-        })
-        .buffer_unordered(SYNCS_IN_FLIGHT)
-        .try_collect()
-        .await
+    let synced =
+        shared(paths, move |path| act(path).map_err(|error| failed("sync", path, error))).await?;
+    synced.into_iter().collect()
+}
+
+/// What `act` gives of each of `items`, in their order, in a few threads: to hand one to a thread
+/// takes longer than most of these calls.
+async fn shared<T, R>(
+    items: Vec<T>,
+    act: impl Fn(&T) -> R + Clone + Send + 'static,
+) -> Result<Vec<R>>
+where
+    T: Send + 'static,
+    R: Send + 'static,
+{
+    let share = items.len().div_ceil(THREADS_MAX).max(SHARE_MIN);
+    let mut items = items.into_iter();
+    let mut shares = Vec::new();
+    loop {
+        let own: Vec<T> = items.by_ref().take(share).collect();
+        if own.is_empty() {
+            break;
+        }
+        let act = act.clone();
+        shares.push(blocking(move || own.iter().map(&act).collect::<Vec<R>>()));
+    }
+    Ok(try_join_all(shares).await?.into_iter().flatten().collect())
 }
 
 async fn blocking<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Result<T> {

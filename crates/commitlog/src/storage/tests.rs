@@ -89,6 +89,32 @@ async fn promote_can_be_repeated_and_a_lost_file_is_told() {
 }
 
 #[tokio::test]
+async fn local_files_of_several_places_are_promoted_and_synced_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = Storage::open(&folder.path().join("one").display().to_string()).unwrap();
+    let two = Storage::open(&folder.path().join("two").display().to_string()).unwrap();
+    one.write("_prepared/j/1", "a".into()).await.unwrap();
+    two.write("_prepared/j/2", "b".into()).await.unwrap();
+    let prepared = [(&one, vec!["_prepared/j/1".to_owned()]), (&two, vec!["_prepared/j/2".into()])];
+    sync_all(&prepared).await.unwrap();
+    let files = [
+        (&one, "_prepared/j/1", "k=v/1.parquet"),
+        (&one, "_prepared/j/3", "3.parquet"),
+        (&two, "_prepared/j/2", "2.parquet"),
+    ];
+    for _ in 0..2 {
+        let promoted = promote_local(&files).await.unwrap();
+        let promoted: Vec<Promotion> = promoted.into_iter().map(Result::unwrap).collect();
+        assert_eq!(promoted, [Promotion::There, Promotion::Gone, Promotion::There]);
+    }
+    // A file that was not there has no folder to be synced.
+    let names = [(&one, vec!["k=v/1.parquet".to_owned(), "x=y/3.parquet".into()]), (&two, vec![])];
+    sync_folders(&names).await.unwrap();
+    assert_eq!(one.get("k=v/1.parquet").await.unwrap().unwrap(), "a");
+    assert_eq!(two.get("2.parquet").await.unwrap().unwrap(), "b");
+}
+
+#[tokio::test]
 async fn a_child_is_a_place_below() {
     let dir = tempfile::tempdir().unwrap();
     let root = Storage::open(&format!("file://{}/", dir.path().display())).unwrap();
