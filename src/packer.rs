@@ -14,6 +14,8 @@ use datafusion::parquet::file::properties::{WriterProperties, WriterPropertiesBu
 /// Up to so many rows of up to so many bytes are few.
 const FEW_ROWS: usize = 64;
 const FEW_BYTES: usize = 64 << 10;
+/// What holds them may be so large: a row may keep the memory of its whole batch.
+const HELD_BYTES: usize = 4 << 20;
 const VIEW_BYTES: usize = size_of::<u128>();
 
 /// One file, in memory.
@@ -40,7 +42,8 @@ impl Packer {
         self.few.push(rows.clone());
         let count: usize = self.few.iter().map(RecordBatch::num_rows).sum();
         let columns = self.few.iter().flat_map(RecordBatch::columns);
-        if count > FEW_ROWS || columns.map(bytes_of).sum::<usize>() > FEW_BYTES {
+        let bytes: usize = columns.map(bytes_of).sum();
+        if count > FEW_ROWS || bytes > FEW_BYTES || self.memory_size() > HELD_BYTES {
             let zstd = Compression::ZSTD(ZstdLevel::default());
             let properties = self.properties.clone().set_compression(zstd).build();
             self.many = Some(self.begun(properties)?);

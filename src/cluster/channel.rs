@@ -29,11 +29,14 @@ pub struct WorkerAccess {
     pub tls: Option<ClientTlsConfig>,
 }
 
+/// Counts what plans have that builds before could not read.
+const PLANS: u32 = 2;
+
 /// The build that a coordinator and its workers must have in common, for plans and state to mean
 /// the same to both.
 pub fn engine_version() -> String {
     format!(
-        "tidegauge {}, DataFusion {}, functions {}",
+        "tidegauge {}, plans {PLANS}, DataFusion {}, functions {}",
         env!("CARGO_PKG_VERSION"),
         datafusion::DATAFUSION_VERSION,
         tidegauge_udfs::VERSION

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use datafusion::arrow::compute::can_cast_types;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::ViewTable;
@@ -13,18 +14,20 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     Query as SqlQuery, Statement as SqlStatement, visit_relations,
 };
+use tidegauge_commitlog::names::partition_folder;
 
 use super::cut::{Cut, cut};
 use super::feed::Feed;
 use super::input::Input;
 use super::lift::lifted_plan;
 use super::nature::Nature;
-use super::query::{Prepared, Query, REVISION, arrow_schema, folders_projection, sink_projection};
+use super::query::{Prepared, Query, REVISION, arrow_schema, sink_projection, with_one_text};
 use super::stage::Stage;
 use super::subqueries::flattened;
 use crate::operator::StreamTable;
 use crate::sql::{
-    JobStatement, Refusal, SqlError, StatementKind, check_plan_size, with_meanings_apart,
+    JobStatement, Refusal, SqlError, StatementKind, check_plan_size, may_be_no_folder,
+    with_meanings_apart,
 };
 
 /// A source as the planner sees it.
@@ -290,20 +293,17 @@ impl<'a> Planner<'a> {
             Nature::Rows(_) => BTreeSet::new(),
             Nature::Closed(closed) => closed.stages.clone(),
         };
-        let input = match &cut.nature {
-            Nature::Rows(input) => Some(input.clone()),
-            _ => None,
-        };
+        let input = cut.nature.passes().cloned();
         let sources = sources_of(&cut, &input);
         let revises = self.may_revise(&cut, &sources)?;
         let plan = sink_projection(lifted_plan(cut.plan)?)?;
+        let logic = plan.display_indent().to_string();
+        let plan = with_one_text(plan)?;
         let mut schema = arrow_schema(&plan);
         if revises {
             schema = with_revision(&schema)?;
         }
         check_partitions(sink, &schema)?;
-        let logic = plan.display_indent().to_string();
-        let plan = folders_projection(plan, &sink.partition_by)?;
         let prepared = Prepared::new(self.state, plan)?;
         self.check_same_schema(&sink.name, &schema)?;
         let own_stages: Vec<String> = cut.stages.iter().map(|stage| stage.id.clone()).collect();
@@ -326,6 +326,7 @@ impl<'a> Planner<'a> {
             stages: stages.into_iter().collect(),
             input,
             revises,
+            folders: folders_of(sink, &schema),
             schema,
             logic,
             prepared,
@@ -477,6 +478,9 @@ fn renamed(plan: LogicalPlan, columns: &[String]) -> Result<LogicalPlan> {
     LogicalPlanBuilder::from(plan).project(exprs)?.build()
 }
 
+/// Bytes of a folder's name that the column's name may take, of 255.
+const FOLDER_NAME_MAX: usize = 160;
+
 /// The columns of a sink whose rows may be written again.
 fn with_revision(schema: &SchemaRef) -> Result<SchemaRef> {
     if schema.index_of(REVISION).is_ok() {
@@ -488,6 +492,14 @@ fn with_revision(schema: &SchemaRef) -> Result<SchemaRef> {
     let revision = Arc::new(Field::new(REVISION, DataType::Int32, false));
     let fields: Vec<_> = schema.fields().iter().cloned().chain([revision]).collect();
     Ok(Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())))
+}
+
+/// The columns of the partition that may have a value which no folder can be called by.
+fn folders_of(sink: &SinkTable, schema: &SchemaRef) -> Vec<String> {
+    let may_be_none = |name: &&String| {
+        schema.field_with_name(name).is_ok_and(|field| may_be_no_folder(field.data_type()))
+    };
+    sink.partition_by.iter().filter(may_be_none).cloned().collect()
 }
 
 fn check_partitions(sink: &SinkTable, schema: &SchemaRef) -> Result<()> {
@@ -505,6 +517,21 @@ fn check_partitions(sink: &SinkTable, schema: &SchemaRef) -> Result<()> {
             return Err(DataFusionError::Plan(format!(
                 "the sink {} is partitioned by {name}, which is no single value; partition by a field \
                  of it that the query gives as a column",
+                sink.name
+            )));
+        }
+        if !can_cast_types(field.data_type(), &DataType::Utf8) {
+            return Err(DataFusionError::Plan(format!(
+                "the sink {} is partitioned by {name}, which has no text for the name of a folder; \
+                 write it as one, as by encode({name}, 'hex')",
+                sink.name
+            )));
+        }
+        let bytes = partition_folder(&[(name, Some(""))]).len();
+        if bytes > FOLDER_NAME_MAX {
+            return Err(DataFusionError::Plan(format!(
+                "the sink {} is partitioned by a column whose name takes {bytes} bytes of the name of \
+                 a folder, which leaves too few for its value; name it in {FOLDER_NAME_MAX} bytes",
                 sink.name
             )));
         }

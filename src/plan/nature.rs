@@ -21,6 +21,16 @@ pub(super) enum Nature {
     Closed(Closed),
 }
 
+impl Nature {
+    /// The stream whose rows pass as they arrive.
+    pub(super) fn passes(&self) -> Option<&Input> {
+        match self {
+            Self::Rows(input) => Some(input),
+            Self::Constant | Self::Closed(_) => None,
+        }
+    }
+}
+
 /// Rows of closed windows, and the columns that tell the window.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Closed {

@@ -41,7 +41,7 @@ use crate::operator::{
     ChunkQueue, ChunkScan, RunningExec, RunningMerge, SessionExec, SessionLayout, StateInput,
     StateScan, by_first_column, isolated_over_chunks,
 };
-use crate::sql::Windows;
+use crate::sql::{Windows, folder_value_expr};
 use crate::state::StateView;
 
 /// Up to so many rows of state, all in memory, a plan has one partition.
@@ -90,11 +90,13 @@ impl JobPlan {
                 return internal_err!("the stage {} has no ingest plan", stage.id);
             };
             let target = CutTarget::Stage(stage.id.clone());
-            cuts.push(ingest_cut(state, target, prepared).await?);
+            cuts.push(ingest_cut(state, target, prepared, None).await?);
         }
         for (at, query) in self.queries.iter().enumerate() {
             if query.input.as_ref() == Some(input) {
-                cuts.push(ingest_cut(state, CutTarget::Query(at), &query.prepared).await?);
+                cuts.push(
+                    ingest_cut(state, CutTarget::Query(at), &query.prepared, Some(query)).await?,
+                );
             }
         }
         Ok(cuts)
@@ -113,6 +115,7 @@ impl JobPlan {
         revision: u32,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = self.over_state(state, &query.prepared, inputs).await?;
+        let plan = with_folders(plan, query, state)?;
         if query.revises { revised(plan, revision) } else { Ok(plan) }
     }
 
@@ -376,17 +379,48 @@ fn revised(plan: Arc<dyn ExecutionPlan>, revision: u32) -> Result<Arc<dyn Execut
     Ok(Arc::new(ProjectionExec::try_new(columns, plan)?))
 }
 
+/// `plan`, whose rows are those of `query`, without the rows that no folder can be called by. It is put
+/// above a plan that is optimised: what a query leaves out itself is not looked at.
+fn with_folders(
+    plan: Arc<dyn ExecutionPlan>,
+    query: &Query,
+    state: &SessionState,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    if query.folders.is_empty() {
+        return Ok(plan);
+    }
+    let schema = plan.schema();
+    let columns = schema.fields().iter().enumerate().map(|(at, field)| {
+        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), at));
+        let expr = match query.folders.contains(field.name()) {
+            true => folder_value_expr(column, field.name(), &schema, state.config().options())?,
+            false => column,
+        };
+        Ok((expr, field.name().clone()))
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(ProjectionExec::try_new(columns, plan)?))
+}
+
 async fn ingest_cut(
     state: &SessionState,
     target: CutTarget,
     prepared: &Prepared,
+    query: Option<&Query>,
 ) -> Result<IngestCut> {
     let partitions = state.config().target_partitions();
     let blanks = prepared.blanks();
     let known = blanks.map_or(Blank::Impossible, |blanks| blanks.get(partitions));
     // What fails is told to the queues of chunks, and counted by whoever fills them.
+    let made = |plan: Arc<dyn ExecutionPlan>| {
+        let plan = match query {
+            Some(query) => with_folders(plan, query, state)?,
+            None => plan,
+        };
+        IngestCut::new(target, isolated_over_chunks(&plan)?)
+    };
     if let Blank::Made(blank) = &known {
-        return IngestCut::new(target, isolated_over_chunks(&over_chunks(blank)?)?);
+        return made(over_chunks(blank)?);
     }
     let plan = physical(state, HashMap::new(), &prepared.at(state)?).await?;
     let plan = match (known, blanks) {
@@ -396,7 +430,7 @@ async fn ingest_cut(
         }
         _ => plan,
     };
-    IngestCut::new(target, isolated_over_chunks(&plan)?)
+    made(plan)
 }
 
 impl IngestCut {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::blank::Blanks;
 use super::input::Input;
-use crate::sql::{folder_value_expr, may_be_no_folder, with_intervals_spoken};
+use crate::sql::with_intervals_spoken;
 
 /// A logical plan, optimised once where nothing in it depends on the epoch's clock.
 #[derive(Debug, Clone)]
@@ -66,6 +66,8 @@ pub struct Query {
     pub revises: bool,
     /// The columns that it writes, those of the partition among them.
     pub schema: SchemaRef,
+    /// The columns of the partition that may have a value which no folder can be called by.
+    pub folders: Vec<String>,
     /// What a change of the query changes.
     pub logic: String,
     pub(crate) prepared: Prepared,
@@ -102,44 +104,52 @@ pub(super) fn sink_projection(plan: LogicalPlan) -> Result<LogicalPlan> {
     LogicalPlanBuilder::from(plan).project(exprs)?.build()
 }
 
-/// `plan`, whose rows are those of a sink that is partitioned by `columns`, without the rows that no
-/// folder can be called by.
-pub(super) fn folders_projection(plan: LogicalPlan, columns: &[String]) -> Result<LogicalPlan> {
-    let is_checked =
-        |field: &Field| columns.contains(field.name()) && may_be_no_folder(field.data_type());
-    if !plan.schema().fields().iter().any(|field| is_checked(field)) {
+/// `plan` with texts and bytes of one type each, wherever they are from: queries that share a sink have
+/// the same columns. It says nothing of what a query means, and is no part of its logic.
+pub(super) fn with_one_text(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let is_other = |field: &FieldRef| one_text(field.data_type()) != *field.data_type();
+    if !plan.schema().fields().iter().any(is_other) {
         return Ok(plan);
     }
-    let exprs: Vec<Expr> = plan
-        .schema()
-        .iter()
-        .map(|(qualifier, field)| {
-            let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-            match is_checked(field) {
-                true => folder_value_expr(column, field.name()).alias(field.name()),
-                false => column,
-            }
-        })
-        .collect();
+    let exprs = plan.schema().iter().map(|(qualifier, field)| {
+        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        match is_other(field) {
+            true => cast(column, one_text(field.data_type())).alias(field.name()),
+            false => column,
+        }
+    });
+    let exprs: Vec<Expr> = exprs.collect();
     LogicalPlanBuilder::from(plan).project(exprs)?.build()
 }
 
-/// The type that a sink's files have for `data_type`.
-fn written_type(data_type: &DataType) -> DataType {
-    let field = |field: &FieldRef| {
-        Arc::new(Field::clone(field).with_data_type(written_type(field.data_type())))
-    };
+fn one_text(data_type: &DataType) -> DataType {
     match data_type {
-        DataType::Timestamp(_, _) => utc_type(),
-        // A text is of one type, wherever it is from: queries that share a sink have the same columns.
-        DataType::Null | DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
         DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        other => with_inner(other, &one_text),
+    }
+}
+
+/// `data_type` with `change` of each type in it.
+fn with_inner(data_type: &DataType, change: &dyn Fn(&DataType) -> DataType) -> DataType {
+    let field =
+        |field: &FieldRef| Arc::new(Field::clone(field).with_data_type(change(field.data_type())));
+    match data_type {
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
         DataType::List(item) => DataType::List(field(item)),
         DataType::LargeList(item) => DataType::LargeList(field(item)),
         DataType::FixedSizeList(item, length) => DataType::FixedSizeList(field(item), *length),
         DataType::Map(entries, sorted) => DataType::Map(field(entries), *sorted),
         other => other.clone(),
+    }
+}
+
+/// The type that a sink's files have for `data_type`.
+fn written_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Timestamp(_, _) => utc_type(),
+        DataType::Null => DataType::Utf8,
+        other => with_inner(other, &written_type),
     }
 }
 

@@ -105,8 +105,8 @@ async fn close_wave(
 ) -> Result<Vec<Closed>> {
     let partitions = context.session.config().target_partitions();
     let at_once = side_by_side(partitions, job.spec.memory_max_bytes);
-    let places = Arc::new(Semaphore::new(MANY_AT_ONCE.max(at_once)));
-    let places_of_large = u32::try_from(MANY_AT_ONCE / at_once).unwrap_or(1).max(1);
+    let many = MANY_AT_ONCE.max(at_once);
+    let places = Arc::new(Semaphore::new(many * at_once));
     let mut closed: Vec<(usize, Closed)> = Vec::with_capacity(wave.len());
     let mut tasks: JoinSet<Result<(usize, Closed)>> = JoinSet::new();
     for (place, ids) in wave.iter().enumerate() {
@@ -122,8 +122,11 @@ async fn close_wave(
         while let Some(done) = tasks.try_join_next() {
             closed.push(joined(done)?);
         }
-        let is_small = group.works.values().all(StageWork::is_small);
-        let taken = if is_small { 1 } else { places_of_large };
+        let taken = match is_small(&job.plan, &group) {
+            true => at_once,
+            false => many,
+        };
+        let taken = u32::try_from(taken).unwrap_or(u32::MAX);
         let taking = Arc::clone(&places).acquire_many_owned(taken).await;
         let taken = taking.map_err(|error| Error::bug("no place").with_source(error))?;
         let (job, context) = (Arc::clone(job), Arc::clone(context));
@@ -142,6 +145,13 @@ async fn close_wave(
     // The order of a record does not depend on which group was done first.
     closed.sort_by_key(|(place, _)| *place);
     Ok(closed.into_iter().map(|(_, closed)| closed).collect())
+}
+
+/// Whether a group has little to do: it gives no more rows than it has, and has few.
+fn is_small(plan: &JobPlan, group: &Closed) -> bool {
+    let mut works = group.works.values();
+    let (Some(work), None) = (works.next(), works.next()) else { return false };
+    work.is_small() && plan.stages.get(&work.id).is_some_and(|stage| !stage.keeps_rows)
 }
 
 fn joined<T>(done: std::result::Result<Result<T>, JoinError>) -> Result<T> {

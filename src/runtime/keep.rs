@@ -28,13 +28,10 @@ use crate::error::{Error, Result, from_datafusion};
 use crate::observe::count_runs;
 use crate::operator::{StateInput, few_by_first_column};
 use crate::plan::Stage;
-use crate::state::{RunWriter, StateShape, StateView};
+use crate::state::{RunWriter, StatePart, StateShape, StateView};
 
 /// What is done at once, where it waits for storage more than it works.
 pub(super) const MANY_AT_ONCE: usize = 8;
-
-/// Up to so many rows, all in memory, are few.
-const FEW_ROWS: usize = 8_192;
 
 /// Memory of what is done beside others.
 const MEMORY_OF_ONE: u64 = 64 << 20;
@@ -154,7 +151,7 @@ impl Keeping<'_> {
     /// What `input` sees, a row a key.
     fn merged(&self, input: StateInput) -> Result<Write> {
         let partitions = self.context.session.config().target_partitions();
-        let is_few = matches!(input.rows_in_memory(), Some(..=FEW_ROWS));
+        let is_few = StatePart::are_few(&input.parts);
         let (plan, is_unsorted) = match (&self.context.crew, is_few) {
             (Some(_), _) => (self.stage.merge_plan(input, partitions), false),
             (None, true) => (self.stage.merge_plan(input, 1), true),

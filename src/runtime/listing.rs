@@ -34,8 +34,8 @@ impl Engine {
         let name = source.table.name.clone();
         let mut memory =
             self.memories.remove(&name).unwrap_or_else(|| ListingMemory::new(source.spec.appended));
-        let listed =
-            discover(source.store.as_ref(), &source.location, &source.spec.order, &mut memory);
+        let (order, now_ms) = (&source.spec.order, self.clock.now_ms());
+        let listed = discover(source.store.as_ref(), &source.location, order, &mut memory, now_ms);
         let sifted = match listed.await {
             Ok(listing) => self.sift(&source, listing, &mut memory).await,
             Err(error) => Err(error.into()),

@@ -22,8 +22,6 @@ use crate::state::{
     session_time_min, start_range, starts_of,
 };
 
-/// Up to so many rows a stage is small.
-const SMALL_ROWS: usize = 1_024;
 /// From so many closing windows on, those over many panes are put together from merges of panes.
 const MERGED_WINDOWS_MIN: i64 = 9;
 
@@ -177,9 +175,8 @@ impl StageWork {
 
     /// Whether it has few rows, all in memory, each of one window.
     pub(super) fn is_small(&self) -> bool {
-        let rows = self.pieces.iter().map(|piece| piece.part.rows_in_memory());
-        let rows: Option<usize> = rows.sum();
-        matches!(self.state, StateShape::Windows(_)) && rows.is_some_and(|rows| rows <= SMALL_ROWS)
+        let parts = self.pieces.iter().map(|piece| &piece.part);
+        matches!(self.state, StateShape::Windows(_)) && StatePart::are_few(parts)
     }
 
     /// What a plan with `view` reads.

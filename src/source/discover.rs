@@ -8,6 +8,7 @@
 
 mod base;
 mod memory;
+mod mounts;
 mod walk;
 
 use chrono::{DateTime, Utc};
@@ -109,7 +110,7 @@ impl Discovered {
     }
 }
 
-/// Lists the files at `location`, in order, but for those that `memory` knows.
+/// Lists the files at `location` at `now_ms`, in order, but for those that `memory` knows.
 ///
 /// `store` is the bucket; local folders are walked. Folders are listed with all below them; names
 /// that begin with `_` or `.` are skipped there, files and folders alike, but not in the location
@@ -122,8 +123,9 @@ pub async fn discover(
     location: &SourceLocation,
     order: &DiscoveryOrder,
     memory: &mut ListingMemory,
+    now_ms: i64,
 ) -> SourceResult<Listing> {
-    memory.begin();
+    memory.begin(now_ms);
     let wanted = Wanted::new(location)?;
     let mut listing = match &location.scheme {
         Scheme::Local => local(location, wanted, memory).await?,
@@ -252,8 +254,9 @@ async fn local(
     wanted: Wanted,
     memory: &mut ListingMemory,
 ) -> SourceResult<Listing> {
-    let (at, lent) = (location.clone(), std::mem::take(memory));
-    let walked = tokio::task::spawn_blocking(move || (walk_local(&at, &wanted, &lent), lent)).await;
+    let (at, mut lent) = (location.clone(), std::mem::take(memory));
+    let walked =
+        tokio::task::spawn_blocking(move || (walk_local(&at, &wanted, &mut lent), lent)).await;
     let (listing, lent) = walked.map_err(|error| SourceError::Unavailable {
         file: location.text.clone(),
         message: "could not be listed: the listing stopped".to_owned(),
@@ -266,7 +269,7 @@ async fn local(
 fn walk_local(
     location: &SourceLocation,
     wanted: &Wanted,
-    memory: &ListingMemory,
+    memory: &mut ListingMemory,
 ) -> SourceResult<Listing> {
     let missing = |error: std::io::Error| SourceError::Unavailable {
         file: location.text.clone(),

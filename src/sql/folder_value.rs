@@ -1,5 +1,5 @@
-//! The function that the planner puts around the columns that a sink is partitioned by: it gives the
-//! value as it is, and fails for one that no folder can be called by.
+//! The function that is put around the columns that a sink is partitioned by: it gives the value as it
+//! is, and fails for one that no folder can be called by.
 //!
 //! A value that is too long would be found out when its file is published, and fail every attempt at
 //! its epoch. In the plan it costs its row, as any other expression does that cannot be computed.
@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Schema};
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
-use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility, lit,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
+use datafusion::physical_expr::expressions::lit;
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use tidegauge_commitlog::names::{FOLDER_BYTES_MAX, partition_folder};
 
 pub(super) const FOLDER_VALUE: &str = "__folder_value";
@@ -28,10 +30,19 @@ pub(super) fn folder_value() -> ScalarUDF {
     ScalarUDF::from(FolderValue { signature: Signature::any(2, Volatility::Immutable) })
 }
 
-/// `value`, which fails where no folder of the column `name` can be called by it.
-pub fn folder_value_expr(value: Expr, name: &str) -> Expr {
+/// `value` of `schema`, which fails where no folder of the column `name` can be called by it.
+///
+/// # Errors
+/// When it is no column of the schema, which is a defect.
+pub fn folder_value_expr(
+    value: Arc<dyn PhysicalExpr>,
+    name: &str,
+    schema: &Schema,
+    options: &Arc<ConfigOptions>,
+) -> Result<Arc<dyn PhysicalExpr>> {
     let args = vec![value, lit(name)];
-    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(folder_value()), args))
+    let (function, options) = (Arc::new(folder_value()), Arc::clone(options));
+    Ok(Arc::new(ScalarFunctionExpr::try_new(function, args, schema, options)?))
 }
 
 /// Whether there are values of this type that no folder can be called by: those of other types are

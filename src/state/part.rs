@@ -8,6 +8,9 @@ use tidegauge_commitlog::Run;
 
 /// More rows than this are not counted.
 const MANY_ROWS: usize = 1 << 40;
+/// Up to so many rows of so many bytes are few.
+const FEW_ROWS: usize = 8_192;
+const FEW_BYTES: usize = 4 << 20;
 
 /// A piece of a stage's state.
 #[derive(Debug, Clone)]
@@ -60,6 +63,25 @@ impl StatePart {
                 let of = slice.of.rows_in_memory();
                 of.map(|rows| rows.saturating_mul(slice.ranges.len()).min(MANY_ROWS))
             }
+        }
+    }
+
+    /// Whether they are few rows of few bytes, all in memory.
+    pub fn are_few<'a>(parts: impl IntoIterator<Item = &'a Self>) -> bool {
+        let (mut rows, mut bytes) = (0, 0);
+        parts.into_iter().all(|part| {
+            rows += part.rows_in_memory().unwrap_or(MANY_ROWS);
+            bytes += part.bytes_in_memory();
+            rows <= FEW_ROWS && bytes <= FEW_BYTES
+        })
+    }
+
+    /// The bytes that hold it, where it is in memory.
+    fn bytes_in_memory(&self) -> usize {
+        match self {
+            Self::Memory(batches) => batches.iter().map(RecordBatch::get_array_memory_size).sum(),
+            Self::File(_) => 0,
+            Self::Slice(slice) => slice.of.bytes_in_memory(),
         }
     }
 

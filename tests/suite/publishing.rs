@@ -211,7 +211,7 @@ async fn three_thousand_partitions_on_a_distant_store_are_written_side_by_side()
     let folder = scratch();
     let state = "state: {location: s3://tide/state/}\npartitions: 2";
     let job = pass(folder.path(), "location: s3://tide/out/, partition_by: [tenant]", state);
-    feed(folder.path(), "1.json", 0..6_000, 3_000);
+    feed(folder.path(), "1.json", 0..100_000, 3_000);
     let began = Instant::now();
     process::run(&job, &server.env(), &["--once"]).summary();
     let took = began.elapsed();

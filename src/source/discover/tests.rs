@@ -7,6 +7,9 @@ use super::super::local_files::LocalFiles;
 use super::super::split_location;
 use super::*;
 
+/// In the year 2200: all that is there is old.
+const NOW_MS: i64 = 7_258_118_400_000;
+
 const FILES: [&str; 8] = [
     "b.json",
     "a/1.json",
@@ -25,7 +28,7 @@ async fn listed(
     order: &DiscoveryOrder,
 ) -> SourceResult<Listing> {
     let mut memory = ListingMemory::new(false);
-    discover(store, &split_location(location)?, order, &mut memory).await
+    discover(store, &split_location(location)?, order, &mut memory, NOW_MS).await
 }
 
 async fn names(location: &str, order: &DiscoveryOrder) -> SourceResult<Vec<String>> {
@@ -237,7 +240,7 @@ async fn a_listing_gives_what_is_not_remembered() {
     let mut memory = ListingMemory::new(false);
     let mut list = async || {
         let listing =
-            discover(&store, &location, &DiscoveryOrder::Name, &mut memory).await.unwrap();
+            discover(&store, &location, &DiscoveryOrder::Name, &mut memory, NOW_MS).await.unwrap();
         for file in &listing.files {
             memory.remember(file.mark);
         }
@@ -248,6 +251,60 @@ async fn a_listing_gives_what_is_not_remembered() {
     std::fs::write(format!("{root}/a/1.json"), "{\"longer\": 1}").unwrap();
     std::fs::write(format!("{root}/new.json"), "{}").unwrap();
     assert_eq!(list().await, ["a/1.json", "new.json"]);
+}
+
+#[test]
+fn a_folder_that_has_not_changed_is_not_listed_and_what_comes_is_found_at_once() {
+    let (guard, _) = folder("data");
+    let root = std::fs::canonicalize(guard.path()).unwrap();
+    let mut memory = ListingMemory::new(false);
+    for n in 0..20_000_u64 {
+        memory.remember(memory.mark(memory.key(&n.to_le_bytes()), n));
+    }
+    let list = |memory: &mut ListingMemory| {
+        // More than the resolution of the times of folders.
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        memory.begin(NOW_MS);
+        let (takes, enters) = (|_: &[u8]| true, |_: &[u8]| true);
+        let walked = walk(root.clone(), &takes, &enters, memory).unwrap();
+        let mut names: Vec<String> = Vec::new();
+        for found in walked.found {
+            memory.remember(found.mark);
+            names.push(text_of(&found.below));
+        }
+        names
+    };
+    assert_eq!(list(&mut memory).len(), FILES.len());
+    for turn in 0..12 {
+        assert!(list(&mut memory).is_empty());
+        std::fs::write(root.join(format!("data/a/deep/{turn}.json")), "{}").unwrap();
+        assert_eq!(list(&mut memory), [format!("data/a/deep/{turn}.json")]);
+        let inner = root.join(format!("data/a/{turn}"));
+        std::fs::create_dir(&inner).unwrap();
+        assert!(list(&mut memory).is_empty());
+        std::fs::write(inner.join("x.json"), "{}").unwrap();
+        assert_eq!(list(&mut memory), [format!("data/a/{turn}/x.json")]);
+        std::fs::rename(&inner, root.join(format!("data/{turn}"))).unwrap();
+        assert_eq!(list(&mut memory), [format!("data/{turn}/x.json")]);
+    }
+    // What is in a folder that was moved has moved.
+    std::fs::create_dir_all(root.join("data/from/inner/most")).unwrap();
+    std::fs::write(root.join("data/from/inner/most/x.json"), "{}").unwrap();
+    for _ in 0..3 {
+        list(&mut memory);
+    }
+    std::fs::rename(root.join("data/from"), root.join("data/to")).unwrap();
+    assert_eq!(list(&mut memory), ["data/to/inner/most/x.json"]);
+    let metadata = std::fs::metadata(root.join("data/.hidden")).unwrap();
+    let id = std::os::unix::fs::MetadataExt::dev(&metadata);
+    let id = (id, std::os::unix::fs::MetadataExt::ino(&metadata));
+    let listed = |memory: &ListingMemory| memory.folder(id).unwrap().listed;
+    let before = listed(&memory);
+    for _ in 0..20 {
+        assert!(list(&mut memory).is_empty());
+    }
+    let keeps_times = mounts::Mounts::of_system().keep_times(id.0);
+    assert_eq!(listed(&memory) - before, if keeps_times { 4 } else { 20 });
 }
 
 /// The time of a listing of many files that are known; for whoever changes it.
@@ -266,7 +323,7 @@ async fn a_listing_of_many_known_files_is_fast() {
     for round in 0..6 {
         let started = std::time::Instant::now();
         let listing =
-            discover(&store, &location, &DiscoveryOrder::Name, &mut memory).await.unwrap();
+            discover(&store, &location, &DiscoveryOrder::Name, &mut memory, NOW_MS).await.unwrap();
         println!("listing {round}: {} new in {:?}", listing.files.len(), started.elapsed());
         for file in &listing.files {
             memory.remember(file.mark);

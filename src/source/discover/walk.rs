@@ -3,15 +3,19 @@
 //! Real folders come first, links to folders after them in the order of their names: so which of
 //! two ways leads to a folder does not depend on the order in which the system shows names, and a
 //! link that leads back to where the walk has been is left out.
+//!
+//! A folder that the memory knows as it is now is not listed; those in it are gone to by their names.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::{DirEntry, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use super::memory::{ListingMemory, Mark};
+use super::memory::{Folder, ListingMemory, Mark};
+use super::mounts::Mounts;
 
 /// A file that the walk has found and the memory does not know.
 #[derive(Debug)]
@@ -64,12 +68,14 @@ pub(super) fn walk(
     root: PathBuf,
     is_wanted: &dyn Fn(&[u8]) -> bool,
     enters: &dyn Fn(&[u8]) -> bool,
-    memory: &ListingMemory,
+    memory: &mut ListingMemory,
 ) -> io::Result<Walked> {
     let mut walk = Walk {
         is_wanted,
         enters,
         memory,
+        mounts: Mounts::of_system(),
+        listing: Folder::default(),
         been: HashSet::new(),
         folders: Vec::new(),
         links: Vec::new(),
@@ -83,7 +89,10 @@ pub(super) fn walk(
                 walk.links.sort_by(|a, b| b.1.cmp(&a.1));
                 match walk.links.pop() {
                     Some(next) => next,
-                    None => return Ok(walk.walked),
+                    None => {
+                        walk.memory.keep_folders(&walk.been);
+                        return Ok(walk.walked);
+                    }
                 }
             }
         };
@@ -96,7 +105,10 @@ pub(super) fn walk(
 struct Walk<'a> {
     is_wanted: &'a dyn Fn(&[u8]) -> bool,
     enters: &'a dyn Fn(&[u8]) -> bool,
-    memory: &'a ListingMemory,
+    memory: &'a mut ListingMemory,
+    mounts: Mounts,
+    /// The folder that is listed.
+    listing: Folder,
     /// Device and inode of each folder that was listed.
     been: HashSet<(u64, u64)>,
     /// Folders to list, with their path below the root.
@@ -109,22 +121,39 @@ impl Walk<'_> {
     /// Lists one folder, where the walk has not been there.
     fn enter(&mut self, folder: PathBuf, below: Vec<u8>) -> io::Result<()> {
         let metadata = std::fs::metadata(&folder)?;
-        if !self.been.insert((metadata.dev(), metadata.ino())) {
+        let id = (metadata.dev(), metadata.ino());
+        if !self.been.insert(id) {
             return Ok(());
         }
-        let mut path = below;
+        let mut path = below.clone();
         if !path.is_empty() {
             path.push(b'/');
         }
         let length = path.len();
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        if let Some(known) = self.memory.unchanged(id, &below, changed) {
+            let of_name = |name: &OsString| [path.as_slice(), name.as_bytes()].concat();
+            let inner = known.folders.iter().map(|name| (folder.join(name), of_name(name)));
+            self.folders.extend(inner);
+            return Ok(());
+        }
+        self.listing = Folder {
+            below,
+            changed,
+            folders: vec![],
+            is_settled: self.mounts.keep_times(id.0) && self.memory.is_old(changed.0),
+            listed: self.memory.folder(id).map_or(0, |folder| folder.listed + 1),
+        };
         for entry in std::fs::read_dir(&folder)? {
             let entry = entry?;
             path.truncate(length);
             path.extend_from_slice(entry.file_name().as_bytes());
             if let Err(error) = self.entry(&entry, &path) {
+                self.listing.is_settled = false;
                 self.trouble(path.clone(), error);
             }
         }
+        self.memory.folder_listed(id, std::mem::take(&mut self.listing));
         Ok(())
     }
 
@@ -133,11 +162,17 @@ impl Walk<'_> {
         if kind.is_dir() {
             if (self.enters)(path) {
                 self.folders.push((entry.path(), path.to_vec()));
+                self.listing.folders.push(entry.file_name());
             }
             return Ok(());
         }
+        // What a link leads to has times of its own.
+        self.listing.is_settled &= !kind.is_symlink();
         let key = self.memory.key(path);
-        if self.memory.may_pass(key) {
+        if self.memory.may_pass(key, self.listing.listed) {
+            return Ok(());
+        }
+        if kind.is_file() && !(self.is_wanted)(path) {
             return Ok(());
         }
         let metadata = match kind.is_symlink() {
@@ -160,6 +195,7 @@ impl Walk<'_> {
         let (size, inode) = (metadata.len(), metadata.ino());
         let mark = self.memory.mark(key, (mtime_s, mtime_nsec, size));
         if !self.memory.is_known(mark) {
+            self.listing.is_settled = false;
             let below = path.to_vec();
             self.walked.found.push(Found { below, size, mtime_s, mtime_nsec, inode, mark });
         }

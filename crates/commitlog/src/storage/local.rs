@@ -23,8 +23,9 @@ use crate::error::{Error, Result};
 
 /// Threads for the calls of one step, at most.
 const THREADS_MAX: usize = 16;
-/// So many calls one thread does, where there are as many.
-const SHARE_MIN: usize = 4;
+/// So many renames one thread does, where there are as many: to hand one to a thread takes longer.
+/// A sync waits for the disk; each has a thread while there are enough.
+const RENAMES_OF_ONE: usize = 4;
 
 /// A local folder, which may not exist yet.
 #[derive(Debug, Clone)]
@@ -164,16 +165,17 @@ pub(super) async fn sync_folders(places: &Places<'_>) -> Result<()> {
 
 /// Renames each `(from, to)`; what became of each, in their order.
 pub(super) async fn rename_all(moves: Vec<(PathBuf, PathBuf)>) -> Result<Vec<Result<Promotion>>> {
-    let renamed =
-        shared(moves, |(from, to)| rename(from, to).map_err(|error| failed("publish", to, error)));
+    let renamed = shared(moves, RENAMES_OF_ONE, |(from, to)| {
+        rename(from, to).map_err(|error| failed("publish", to, error))
+    });
     renamed.await
 }
 
 fn rename(from: &FilePath, to: &FilePath) -> io::Result<Promotion> {
     let is_missing = |error: &io::Error| error.kind() == IoKind::NotFound;
     let moved = match std::fs::rename(from, to) {
-        Err(error) if is_missing(&error) => {
-            // Either the file is not there, or the folder that it goes to.
+        // It is not the file that is missing, but the folder that it goes to.
+        Err(error) if is_missing(&error) && from.try_exists()? => {
             to.parent().map_or(Ok(()), std::fs::create_dir_all)?;
             std::fs::rename(from, to)
         }
@@ -241,21 +243,23 @@ fn create_synced(target: &FilePath, bytes: &[u8]) -> io::Result<Creation> {
 
 async fn parallel(paths: Vec<PathBuf>, act: fn(&FilePath) -> io::Result<()>) -> Result<()> {
     let synced =
-        shared(paths, move |path| act(path).map_err(|error| failed("sync", path, error))).await?;
+        shared(paths, 1, move |path| act(path).map_err(|error| failed("sync", path, error)))
+            .await?;
     synced.into_iter().collect()
 }
 
-/// What `act` gives of each of `items`, in their order, in a few threads: to hand one to a thread
-/// takes longer than most of these calls.
+/// What `act` gives of each of `items`, in their order, in a few threads, each of which does `least`
+/// where there are as many.
 async fn shared<T, R>(
     items: Vec<T>,
+    least: usize,
     act: impl Fn(&T) -> R + Clone + Send + 'static,
 ) -> Result<Vec<R>>
 where
     T: Send + 'static,
     R: Send + 'static,
 {
-    let share = items.len().div_ceil(THREADS_MAX).max(SHARE_MIN);
+    let share = items.len().div_ceil(THREADS_MAX).max(least);
     let mut items = items.into_iter();
     let mut shares = Vec::new();
     loop {
