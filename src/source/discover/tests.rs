@@ -277,8 +277,8 @@ fn a_folder_that_has_not_changed_is_not_listed_and_what_comes_is_found_at_once()
     assert_eq!(list(&mut memory).len(), FILES.len());
     for turn in 0..12 {
         assert!(list(&mut memory).is_empty());
-        std::fs::write(root.join(format!("data/a/deep/{turn}.json")), "{}").unwrap();
-        assert_eq!(list(&mut memory), [format!("data/a/deep/{turn}.json")]);
+        std::fs::write(root.join(format!("data/a/deep/new-{turn}.json")), "{}").unwrap();
+        assert_eq!(list(&mut memory), [format!("data/a/deep/new-{turn}.json")]);
         let inner = root.join(format!("data/a/{turn}"));
         std::fs::create_dir(&inner).unwrap();
         assert!(list(&mut memory).is_empty());
