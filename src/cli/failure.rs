@@ -1,7 +1,7 @@
 //! How a command fails: what it says and the exit code that goes with it.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{ErrorKind as IoKind, Write as _};
 use std::process::ExitCode;
 
 use tidegauge_spec::BadJob;
@@ -41,6 +41,9 @@ impl Failure {
 
     /// Says what is wrong on stderr and gives the exit code.
     pub fn report(&self) -> ExitCode {
+        if self.message.is_empty() {
+            return ExitCode::from(self.code);
+        }
         match writeln!(std::io::stderr().lock(), "{}", lines(&self.message)) {
             Ok(()) | Err(_) => ExitCode::from(self.code),
         }
@@ -73,6 +76,10 @@ impl From<Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::running(format!("error: {error}"))
+        match error.kind() {
+            // Whoever reads the output has seen enough of it.
+            IoKind::BrokenPipe => Self { code: 0, message: String::new() },
+            _ => Self::running(format!("error: {error}")),
+        }
     }
 }

@@ -71,13 +71,17 @@ pub(super) async fn run(arguments: RunArguments, telemetry: &Telemetry) -> Resul
         engine = engine.on_workers(cluster);
     }
     let summary = match arguments.once {
-        true => engine.run_once(arguments.drain).await,
+        true => engine.process_once(arguments.drain).await,
         false => run_until_stopped(&mut engine).await,
     };
     display.finish();
     // While the engine is there, so that its gauges are exported as they are at the end.
     telemetry.shutdown().await;
-    print(&summary?, arguments.summary)
+    print(&summary?, arguments.summary)?;
+    match arguments.once {
+        true => Ok(engine.refuse_parked()?),
+        false => Ok(()),
+    }
 }
 
 async fn run_until_stopped(engine: &mut Engine) -> crate::error::Result<Summary> {

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 const FUTURE_ROWS_MAX_PERCENT: u64 = 50;
 
 /// What a pass has seen of its files, by what errors call them: of those of which rows were refused,
-/// and of those that several readers share.
+/// of those that have none, and of those that several readers share.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileRows(BTreeMap<String, Rows>);
 
@@ -30,7 +30,7 @@ struct Rows {
 impl FileRows {
     /// Takes in a file, or a piece of one, that was read to its end.
     pub(super) fn add(&mut self, file: &str, all: u64, refused: Refused, is_piece: bool) {
-        if is_piece || refused.rows() > 0 {
+        if is_piece || refused.rows() > 0 || all == 0 {
             let Refused { timeless, future } = refused;
             self.add_rows(file.to_owned(), Rows { all, timeless, future });
         }
@@ -41,6 +41,11 @@ impl FileRows {
         for (file, rows) in other.0 {
             self.add_rows(file, rows);
         }
+    }
+
+    /// Whether a file was read that has no rows, as of a header alone.
+    pub(super) fn has_none_of(&self, file: &str) -> bool {
+        self.0.get(file).is_some_and(|rows| rows.all == 0)
     }
 
     fn add_rows(&mut self, file: String, rows: Rows) {

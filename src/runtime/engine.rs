@@ -371,7 +371,7 @@ impl Engine {
             changes.insert(
                 name.clone(),
                 SourceChange {
-                    added: work.seen_files(name),
+                    added: work.seen_files(name, receipt.map(|receipt| &receipt.file_rows)),
                     watermark_us,
                     max_event_time_us: time_max_us,
                     idle: is_idle,
@@ -536,7 +536,8 @@ fn refuse_changed(job: &CompiledJob, state: &JobState) -> Result<()> {
     }
     Err(Error::bad_job(format!(
         "the job {} has changed since its last epoch: {}. Its state no longer fits; run it with \
-         --reset-state to start anew, or under another name",
+         --reset-state to start anew (with --adopt, if its sinks are to keep the files they hold), or \
+         under another name and into other sinks",
         job.spec.name,
         refused.join(", ")
     )))

@@ -227,7 +227,7 @@ impl Engine {
     ///
     /// # Errors
     /// `BadRecord` that names the files.
-    pub(super) fn refuse_parked(&self) -> Result<()> {
+    pub fn refuse_parked(&self) -> Result<()> {
         let parked: Vec<&str> = self.parking.all().map(|(_, file)| file.error.as_str()).collect();
         match parked.as_slice() {
             [] => Ok(()),

@@ -153,7 +153,7 @@ impl Sieve<'_> {
             Standing::New if self.is_recognised(&file) => Ok(None),
             Standing::New => self.fresh(file).await,
             Standing::Changed if self.is_of_elsewhere(&file) => self.fresh(file).await,
-            // It was empty then: its writer had made it and not filled it yet.
+            // It had no rows then: its writer had made it and not filled it yet.
             Standing::Changed if seen.tail(name, &file.key).is_some_and(|tail| tail.bytes == 0) => {
                 self.fresh(file).await
             }

@@ -10,7 +10,7 @@ use super::close::may_close;
 use super::engine::{Engine, Step};
 use super::pending::Pending;
 use super::silence::Silence;
-use super::summary::Summary;
+use super::summary::{Summary, rfc3339};
 use super::work::Work;
 use crate::error::Result;
 use crate::observe::{self, count};
@@ -26,6 +26,16 @@ impl Engine {
     /// The first that an epoch could not overcome; nothing of that epoch is visible. At the end, what
     /// files could not be used: all others were processed.
     pub async fn run_once(&mut self, drain: bool) -> Result<Summary> {
+        let summary = self.process_once(drain).await?;
+        self.refuse_parked()?;
+        Ok(summary)
+    }
+
+    /// As [`Engine::run_once`]; that files are left out is only in the summary.
+    ///
+    /// # Errors
+    /// As [`Engine::run_once`], but for those files.
+    pub async fn process_once(&mut self, drain: bool) -> Result<Summary> {
         let started = self.clock.instant();
         self.is_once = true;
         let mut pending = self.list().await?;
@@ -44,7 +54,6 @@ impl Engine {
                 break;
             }
         }
-        self.refuse_parked()?;
         Ok(self.summary(started))
     }
 
@@ -90,7 +99,12 @@ impl Engine {
     /// The numbers of this run so far.
     fn summary(&self, started: Instant) -> Summary {
         let elapsed = self.clock.instant().duration_since(started);
-        self.totals.summary(&self.job.spec.name, elapsed)
+        let sources = self.state().sources.values();
+        let watermark_us = sources.filter_map(|source| source.watermark_us).min();
+        let summary = self.totals.summary(&self.job.spec.name, elapsed);
+        // Where nothing was new, it stands where it stood.
+        let watermark = summary.watermark.or_else(|| watermark_us.and_then(rfc3339));
+        Summary { watermark, ..summary }
     }
 
     /// Step 1: what is there and was never processed, in each source's order.

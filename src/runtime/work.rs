@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidegauge_commitlog::SeenFile;
+use tidegauge_commitlog::{SeenFile, Tail};
 
+use super::doubtful::FileRows;
 use crate::source::{Discovered, InputFile};
 
 /// The input of one epoch.
@@ -65,9 +66,19 @@ impl Work {
         filled.map(Discovered::input_file).collect()
     }
 
-    /// The files of a source for the record.
-    pub(super) fn seen_files(&self, source: &str) -> Vec<SeenFile> {
-        self.of(source).iter().map(Discovered::seen_file).collect()
+    /// The files of a source for the record. Of one without rows nothing was read: what its writer fills
+    /// in later is read then.
+    pub(super) fn seen_files(&self, source: &str, rows: Option<&FileRows>) -> Vec<SeenFile> {
+        let seen = |file: &Discovered| {
+            let seen = file.seen_file();
+            let is_blank =
+                file.part.is_none() && rows.is_some_and(|rows| rows.has_none_of(&file.display));
+            match is_blank {
+                true => SeenFile { tail: Some(Tail { bytes: 0, head: None }), ..seen },
+                false => seen,
+            }
+        };
+        self.of(source).iter().map(seen).collect()
     }
 
     /// All files with their places.

@@ -36,6 +36,14 @@ impl Finished {
         assert_eq!((self.code, self.stdout.as_str()), (code, ""), "{self:?}");
         self.stderr
     }
+
+    /// Its stderr, where a run processed what it could, left files out, and says so in its summary.
+    pub fn left_out(self) -> String {
+        let summary: serde_json::Value = serde_json::from_str(&self.stdout).unwrap_or_default();
+        let parked = summary["files_parked"].as_u64();
+        assert!(self.code == 1 && parked.is_some_and(|files| files > 0), "{self:?}");
+        self.stderr
+    }
 }
 
 /// Runs the binary in `folder`, with no variables of a job's but `env`.

@@ -187,7 +187,7 @@ fn a_changed_job_is_refused_with_what_changed_until_its_state_is_reset() {
     tidegauge(folder.path(), &run, &[]).done();
     std::fs::write(folder.path().join("sql/minutes.sql"), SQL.replace("> 0", "> 1")).unwrap();
     let said = tidegauge(folder.path(), &run, &[]).failed(2);
-    assert_snapshot!(said, @"error: the job minutes has changed since its last epoch: query into out changed. Its state no longer fits; run it with --reset-state to start anew, or under another name");
+    assert_snapshot!(said, @"error: the job minutes has changed since its last epoch: query into out changed. Its state no longer fits; run it with --reset-state to start anew (with --adopt, if its sinks are to keep the files they hold), or under another name and into other sinks");
     let reset = [&run[..], &["--reset-state"]].concat();
     let said = tidegauge(folder.path(), &reset, &[]).failed(2);
     assert!(said.contains("holds files already") && said.contains("--adopt"), "{said}");
